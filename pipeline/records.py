@@ -1,0 +1,275 @@
+"""Records handed from stage to stage. Frozen: a stage returns a new one, it never edits an old one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from pipeline.errors import RejectReason
+
+PATCH_SIZE = 64
+"""Side of a patch, px (SDAIE, section 2)."""
+
+FEATURE_DIM = 528
+"""Length of a patch feature and of an image embedding: the upper triangle of a 32x32 covariance."""
+
+Timings = dict[str, float]
+"""Stage name -> milliseconds, in the order in which the stages ran."""
+
+
+class Lane(StrEnum):
+    """Queues that never wait for one another."""
+
+    LIVE = "live"
+    RESCORE = "rescore"
+    BACKFILL = "backfill"
+
+
+class VerdictKind(StrEnum):
+    CAMERA = "camera"
+    UNSURE = "unsure"
+    NOT_CAMERA = "not_camera"
+    NOT_APPLICABLE = "not_applicable"
+    REJECTED = "rejected"
+
+
+class NotApplicableReason(StrEnum):
+    """Why the question 'did a camera form this?' has no answer for an image that decodes."""
+
+    TOO_SMALL = "too_small"
+    FLAT = "flat"
+
+
+class UploadEvent(BaseModel):
+    """One upload, as every door of Lenswatch says it. Version 1 of the published JSON Schema.
+
+    An event names an object in a configured bucket; it never carries a URL (no SSRF), and `callback` is the *name* of
+    a configured webhook endpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    event_id: str = Field(min_length=1, max_length=200, description="The sender's id of this event.")
+    bucket: str = Field(min_length=1, max_length=255)
+    key: str = Field(min_length=1, max_length=1024, description="Object key, not URL-encoded.")
+    version_id: str | None = Field(default=None, max_length=1024)
+    etag: str | None = Field(default=None, max_length=200, description="Without quotes.")
+    sequencer: str | None = Field(
+        default=None, pattern=r"^[0-9A-Fa-f]{1,64}$", description="S3's order of events on one key: hexadecimal."
+    )
+    uploaded_at: AwareDatetime
+    surface: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Where it was uploaded.")
+    uploader_id: str | None = Field(default=None, max_length=200, description="Opaque to Lenswatch.")
+    lane: Lane = Lane.LIVE
+    callback: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
+
+    @property
+    def identity(self) -> str:
+        """What, beside bucket and key, makes an object's bytes this object's bytes."""
+        return self.version_id or self.etag or f"event:{self.event_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's bytes, as S3 returned them."""
+
+    content: bytes = field(repr=False)
+    sha256: str
+    etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """Pixels as stored in the file (not rotated): uint8 RGB, (height, width, 3)."""
+
+    pixels: NDArray[np.uint8] = field(repr=False)
+    format: str
+    """Pillow's name: JPEG, PNG, WEBP, HEIF, AVIF, TIFF."""
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class ExifFacts:
+    """What the header claims about the camera."""
+
+    tags: Mapping[str, str | float | int]
+    """ExifTool's names; numbers where the tag is a number (ExifTool's -n). GPS and serial numbers are left out."""
+    reader: Literal["exiftool", "pillow"]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def make(self) -> str | None:
+        return _text(self.tags.get("Make"))
+
+    @property
+    def model(self) -> str | None:
+        return _text(self.tags.get("Model"))
+
+
+def _text(value: str | float | int | None) -> str | None:
+    return None if value is None else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenanceClaim:
+    """Something the file says about its own origin. A claim, never proof."""
+
+    kind: Literal["c2pa", "iptc_digital_source_type", "generator"]
+    value: str
+    found_in: str
+    """The tag or chunk, e.g. `XMP:CreatorTool`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Patches of one image, in reading order."""
+
+    pixels: NDArray[np.uint8] = field(repr=False)
+    """uint8 RGB, (n, 64, 64, 3)."""
+    corners: NDArray[np.int32] = field(repr=False)
+    """Top-left corner of each patch in the image, px, (n, 2): y, x."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderOutput:
+    """What the SDAIE encoder says of one image."""
+
+    embedding: NDArray[np.float32] = field(repr=False)
+    """(528,): the transformer's read-out."""
+    patch_features: NDArray[np.float32] = field(repr=False)
+    """(n, 528): the second-order feature of each patch, before the transformer."""
+    exif: NDArray[np.float32] = field(repr=False)
+    """(K,): outputs of the 14 EXIF heads, one after the other, in the order of `encoder.json`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorOutput:
+    encoder: EncoderOutput
+    ai_probability: float
+    """The binary detector's probability that the image is generated, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """A published release of the detector. Never edited: a refit is a new version."""
+
+    id: int
+    name: str
+    encoder_version: int
+    """Numeric version of `sdaie_encoder` on Triton; requests pin it."""
+    binary_version: int
+    artifact_prefix: str
+    """Where the release's files lie in the model bucket."""
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExifPrediction:
+    """What the pixels say about one categorical EXIF tag, beside what the header claims."""
+
+    tag: str
+    predicted: str
+    probability: float
+    claimed: str | None
+    claimed_probability: float | None
+    """None where nothing is claimed, or the claimed value is none of the classes the network knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What one model version says about one image. It is a signal, never proof."""
+
+    log_likelihood: float
+    percentile: float
+    """Where the log-likelihood falls among the calibration photographs, 0-100; low = unlike any of them."""
+    percentile_interval: Interval
+    """95 % Clopper-Pearson interval of `percentile`."""
+    ai_probability: float
+    fused: float
+    """Both heads in one number; higher = more like a photograph."""
+    p_value: float
+    """Conformal p-value of `fused`: the share of photographs at least as strange, in (0, 1]."""
+    patch_log_likelihoods: tuple[float, ...]
+    patch_corners: tuple[tuple[int, int], ...]
+    """Top-left corner (y, x), px, of each patch, in the order of `patch_log_likelihoods`."""
+    exif_predictions: tuple[ExifPrediction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SurfacePolicy:
+    """Thresholds of one surface, as promised false-positive rates."""
+
+    not_camera_fpr: float = 0.02
+    """A photograph is called `not_camera` at most this often."""
+    unsure_fpr: float = 0.10
+    """A photograph is called `not_camera` or `unsure` at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """Everything found out about one image, from its bytes alone."""
+
+    sha256: str
+    byte_size: int
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    exif: ExifFacts | None = None
+    provenance: tuple[ProvenanceClaim, ...] = ()
+    embedding: NDArray[np.float32] | None = field(default=None, repr=False)
+    score: Score | None = None
+    rejected: RejectReason | None = None
+    not_applicable: NotApplicableReason | None = None
+    detail: str = ""
+    timings_ms: Timings = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one answer to one upload event under one model version."""
+
+    kind: VerdictKind
+    reason: str
+    """Machine-readable: a `RejectReason`, a `NotApplicableReason`, or which threshold decided."""
+    policy: SurfacePolicy
+
+
+class UploadState(StrEnum):
+    """Where a ledger row stands. `done` and `dead` are the two ends."""
+
+    QUEUED = "queued"
+    SCORING = "scoring"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A ledger row."""
+
+    id: int
+    event: UploadEvent
+    state: UploadState
+    attempts: int
+    received_at: datetime
