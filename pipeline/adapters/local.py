@@ -1,0 +1,21 @@
+"""The detector without a server: both networks in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.encoder.serve import BinaryRunner, SdaieRunner
+from pipeline.records import DetectorOutput, ModelVersion, Patches
+
+
+class LocalDetector:
+    """Implements `ports.Detector` with the weights of one release folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._encoder = SdaieRunner.load(folder)
+        self._binary = BinaryRunner.load(folder)
+
+    def detect(self, patches: Patches, model: ModelVersion) -> DetectorOutput:  # noqa: ARG002 - one version here
+        [encoded] = self._encoder.embed([patches.pixels])
+        [probability] = self._binary.probability([patches.pixels])
+        return DetectorOutput(encoder=encoded, ai_probability=probability)

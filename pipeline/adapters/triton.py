@@ -1,0 +1,144 @@
+"""The detector on a Triton Inference Server, over gRPC."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc as triton
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from pipeline.errors import DetectorUnavailable
+from pipeline.records import PATCH_SIZE, DetectorOutput, EncoderOutput, ModelVersion, Patches
+from pipeline.release import Release
+from pipeline.settings import TritonSettings
+
+ENCODER, BINARY = "sdaie_encoder", "sdaie_binary"
+TEMPLATES = Path(__file__).parents[2] / "triton_models"
+WEIGHTS = {ENCODER: ("encoder.safetensors", "encoder.json"), BINARY: ("binary.safetensors", "binary.json")}
+
+
+class TritonClient:
+    """A gRPC channel with our deadline on every call and our errors. Create it in the process that uses it."""
+
+    def __init__(self, settings: TritonSettings) -> None:
+        self._timeout = settings.timeout
+        self._client = triton.InferenceServerClient(settings.url, ssl=settings.tls)
+
+    def infer(self, model: str, version: int, patches: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[Any]]:
+        """Outputs of one image, without the batch dimension. `patches` is uint8 (n, 64, 64, 3).
+
+        Raises:
+            DetectorUnavailable: not reachable, refused, too late, or not finite.
+        """
+        batch = patches[None]
+        tensor = triton.InferInput("PATCHES", batch.shape, "UINT8").set_data_from_numpy(batch)
+        try:
+            result = self._client.infer(
+                model,
+                [tensor],
+                model_version=str(version),
+                outputs=[triton.InferRequestedOutput(name) for name in outputs],
+                timeout=int(self._timeout * 1e6),  # microseconds, for the server's queue
+                client_timeout=self._timeout,
+            )
+        except InferenceServerException as error:
+            raise DetectorUnavailable(f"{model} version {version}: {error.message()}") from error
+        arrays = [np.asarray(result.as_numpy(name))[0] for name in outputs]
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise DetectorUnavailable(f"{model} version {version} answered with numbers that are not finite")
+        return arrays
+
+    def load(self, model: str) -> None:
+        """(Re)load a model: version folders that are new come up, the others stay as they are."""
+        try:
+            self._client.load_model(model, client_timeout=10 * self._timeout)
+        except InferenceServerException as error:
+            raise DetectorUnavailable(f"{model} does not load: {error.message()}") from error
+
+    def ready(self, model: str, version: int) -> bool:
+        try:
+            return bool(self._client.is_model_ready(model, str(version), client_timeout=self._timeout))
+        except InferenceServerException:
+            return False
+
+    def server_version(self) -> str:
+        """Version that the live server says it has."""
+        try:
+            return str(self._client.get_server_metadata(client_timeout=self._timeout).version)
+        except InferenceServerException as error:
+            raise DetectorUnavailable(error.message()) from error
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class TritonDetector:
+    """Implements `ports.Detector`."""
+
+    def __init__(self, client: TritonClient) -> None:
+        self._client = client
+
+    def detect(self, patches: Patches, model: ModelVersion) -> DetectorOutput:
+        embedding, patch_features, exif = self._client.infer(
+            ENCODER, model.encoder_version, patches.pixels, ["EMBEDDING", "PATCH_FEATURES", "EXIF"]
+        )
+        [probability] = self._client.infer(BINARY, model.binary_version, patches.pixels, ["AI_PROBABILITY"])
+        return DetectorOutput(
+            encoder=EncoderOutput(embedding=embedding, patch_features=patch_features, exif=exif),
+            ai_probability=float(probability[0]),
+        )
+
+
+class TritonRepository:
+    """The folder of models that Triton serves; a release's networks become new numeric versions in it."""
+
+    def __init__(self, folder: Path, client: TritonClient) -> None:
+        self._folder = folder
+        self._client = client
+
+    def install(self, release: Release) -> tuple[int, int]:
+        """Put the release's two networks up, loaded and warmed. Returns their versions (encoder, binary).
+
+        Weights that a version folder already holds are not installed twice.
+        """
+        return self._install(ENCODER, release.folder), self._install(BINARY, release.folder)
+
+    def load_all(self) -> None:
+        """Bring up every version that the folder holds; what a restarted server needs."""
+        for model in (ENCODER, BINARY):
+            if self._versions(model):
+                self._client.load(model)
+
+    def _install(self, model: str, source: Path) -> int:
+        version = self._find(model, source) or self._add(model, source)
+        if not self._client.ready(model, version):
+            self._client.load(model)
+        noise = np.random.default_rng(0).integers(0, 256, (2, PATCH_SIZE, PATCH_SIZE, 3), dtype=np.uint8)
+        self._client.infer(model, version, noise, ["EMBEDDING" if model == ENCODER else "AI_PROBABILITY"])
+        return version
+
+    def _versions(self, model: str) -> list[int]:
+        return sorted(int(path.name) for path in (self._folder / model).glob("[0-9]*") if path.name.isdigit())
+
+    def _find(self, model: str, source: Path) -> int | None:
+        weights = (source / WEIGHTS[model][0]).read_bytes()
+        for version in self._versions(model):
+            if (self._folder / model / str(version) / WEIGHTS[model][0]).read_bytes() == weights:
+                return version
+        return None
+
+    def _add(self, model: str, source: Path) -> int:
+        version = max(self._versions(model), default=0) + 1
+        target = self._folder / model / str(version)
+        partial = target.with_name(f"partial-{version}")  # Triton ignores folders that are not numbers
+        partial.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATES / model / "config.pbtxt", self._folder / model / "config.pbtxt")
+        shutil.copy(TEMPLATES / model / "1" / "model.py", partial / "model.py")
+        for name in WEIGHTS[model]:
+            shutil.copy(source / name, partial / name)
+        partial.rename(target)
+        return version

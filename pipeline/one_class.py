@@ -1,0 +1,183 @@
+"""The one-class detector: a Gaussian mixture on features of photographs, and conformal p-values. NumPy only.
+
+Source: SDAIE (Zhong et al., TPAMI 2026), "one-class detection". It differs from the paper where the paper is weak: the
+threshold does not come from the fitting data but from split-conformal ranks on photographs that were not fitted on
+(Vovk et al. 2005; Lei et al. 2018), and parameters are plain arrays instead of a pickle.
+`retrain/fit.py` makes these arrays; nothing here needs scikit-learn.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from pipeline.records import Interval
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Gaussian mixture on the leading principal axes, one isotropic Gaussian on all the others.
+
+    The second part is the residual of probabilistic PCA (Tipping & Bishop 1999): without it, an image that differs from
+    photographs only outside the kept axes would look perfectly likely.
+    """
+
+    mean: Floats
+    """(D,)"""
+    axes: Floats
+    """(D, d): orthonormal columns."""
+    residual_variance: Floats
+    """(1,): mean variance along the D - d axes that were left out."""
+    weights: Floats
+    """(k,)"""
+    means: Floats
+    """(k, d)"""
+    precision_cholesky: Floats
+    """(k, d, d): P with P P^T = inverse covariance."""
+
+    def log_likelihood(self, features: NDArray[np.floating]) -> Floats:
+        """Natural-log density of each row of (n, D); (n,)."""
+        centred = np.asarray(features, dtype=np.float64) - self.mean
+        kept = centred @ self.axes  # (n, d)
+        left_out = np.maximum((centred**2).sum(1) - (kept**2).sum(1), 0.0)
+        return self._mixture(kept) + self._residual(left_out)
+
+    def _mixture(self, kept: Floats) -> Floats:
+        d = kept.shape[1]
+        # (n, k, d): each row whitened by each component
+        whitened = np.einsum("nd,kde->nke", kept, self.precision_cholesky) - np.einsum(
+            "kd,kde->ke", self.means, self.precision_cholesky
+        )
+        log_det = np.log(np.diagonal(self.precision_cholesky, axis1=1, axis2=2)).sum(1)  # (k,)
+        per_component = -0.5 * (d * np.log(2 * np.pi) + (whitened**2).sum(2)) + log_det + np.log(self.weights)
+        top = per_component.max(axis=1, keepdims=True)
+        return np.asarray(top[:, 0] + np.log(np.exp(per_component - top).sum(axis=1)))
+
+    def _residual(self, squared_distance: Floats) -> Floats:
+        axes_left_out = self.axes.shape[0] - self.axes.shape[1]
+        if axes_left_out == 0:
+            return np.zeros_like(squared_distance)
+        variance = self.residual_variance[0]
+        return np.asarray(-0.5 * (axes_left_out * np.log(2 * np.pi * variance) + squared_distance / variance))
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """One number from both heads: a weighted sum of standardised scores, higher = more like a photograph.
+
+    Fixed before calibration, so the conformal promise holds for it whatever the weights are.
+    """
+
+    log_likelihood_location: float
+    log_likelihood_scale: float
+    log_likelihood_weight: float
+    ai_logit_location: float
+    ai_logit_scale: float
+    ai_logit_weight: float
+
+    LIMIT = 8.0
+    """Standard deviations beyond which a head says no more: an outlier of one head must not silence the other."""
+
+    def fuse(self, log_likelihood: NDArray[np.floating], ai_probability: NDArray[np.floating]) -> Floats:
+        likelihood = (np.asarray(log_likelihood) - self.log_likelihood_location) / self.log_likelihood_scale
+        ai = (logit(ai_probability) - self.ai_logit_location) / self.ai_logit_scale
+        clip = (-self.LIMIT, self.LIMIT)
+        return np.asarray(
+            self.log_likelihood_weight * np.clip(likelihood, *clip) - self.ai_logit_weight * np.clip(ai, *clip)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OneClassModel:
+    """Everything that is fitted: both mixtures, the fusion, and the calibration photographs' scores."""
+
+    image: Mixture
+    """On image embeddings."""
+    patch: Mixture
+    """On per-patch features, for the heat map."""
+    fusion: Fusion
+    calibration_log_likelihood: Floats
+    """(n,), ascending. Photographs that were not fitted on."""
+    calibration_ai_probability: Floats
+    """(n,), ascending."""
+    calibration_fused: Floats
+    """(n,), ascending."""
+
+    def to_bytes(self) -> bytes:
+        """The model as an `.npz` archive (no pickled objects)."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> OneClassModel:
+        """Inverse of `to_bytes`. Raises ValueError for an archive that holds pickled objects or lacks an array."""
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        missing = _ARRAY_NAMES - arrays.keys()
+        if missing:
+            raise ValueError(f"one-class archive lacks {sorted(missing)}")
+        return cls(
+            image=_mixture(arrays, "image"),
+            patch=_mixture(arrays, "patch"),
+            fusion=Fusion(*(float(value) for value in arrays["fusion"])),
+            **{name: arrays[name] for name in _CALIBRATION},
+        )
+
+    def _arrays(self) -> dict[str, Floats]:
+        arrays = {
+            f"{part}_{field.name}": getattr(getattr(self, part), field.name)
+            for part in ("image", "patch")
+            for field in fields(Mixture)
+        }
+        arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
+        return arrays | {name: getattr(self, name) for name in _CALIBRATION}
+
+
+_CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
+_ARRAY_NAMES = (
+    {f"{part}_{field.name}" for part in ("image", "patch") for field in fields(Mixture)}
+    | {"fusion"}
+    | set(_CALIBRATION)
+)
+
+
+def _mixture(arrays: Mapping[str, Floats], part: str) -> Mixture:
+    return Mixture(**{field.name: arrays[f"{part}_{field.name}"] for field in fields(Mixture)})
+
+
+def logit(probability: NDArray[np.floating]) -> Floats:
+    """ln(p / (1 - p)), with p kept 1e-6 away from 0 and 1."""
+    p = np.clip(np.asarray(probability, dtype=np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def conformal_p_value(calibration: Floats, value: float) -> float:
+    """(1 + #{calibration <= value}) / (n + 1): at most alpha of exchangeable photographs get a p-value <= alpha.
+
+    `calibration` is ascending, (n,).
+    """
+    return (1 + int(np.searchsorted(calibration, value, side="right"))) / (len(calibration) + 1)
+
+
+def percentile(calibration: Floats, value: float) -> tuple[float, Interval]:
+    """Where `value` falls among the calibration scores, 0-100, with its 95 % Clopper-Pearson interval."""
+    n = len(calibration)
+    below = int(np.searchsorted(calibration, value, side="right"))
+    interval = clopper_pearson(below, n)
+    return 100 * below / n, Interval(100 * interval.low, 100 * interval.high)
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Exact binomial confidence interval of a share (Clopper & Pearson 1934)."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
+    return Interval(low, high)

@@ -1,0 +1,79 @@
+"""A release folder: everything that one version of the detector consists of.
+
+::
+
+    encoder.safetensors  encoder.json    network, its EXIF tags and how it was trained
+    binary.safetensors   binary.json     binary detector
+    one_class.npz        one_class.json  mixtures, calibration scores, and where they come from
+    MODEL_CARD.md                        for people
+
+`pipeline/weights/` holds the shipped ones; `lenswatch models publish` takes any.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import NotFound
+from pipeline.one_class import OneClassModel
+from pipeline.records import ModelVersion
+from pipeline.score import ExifTag, Scorer
+
+FILES = (
+    "encoder.safetensors",
+    "encoder.json",
+    "binary.safetensors",
+    "binary.json",
+    "one_class.npz",
+    "one_class.json",
+    "MODEL_CARD.md",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    folder: Path
+    encoder_json: Mapping[str, Any]
+    one_class_json: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> Release:
+        """Raises NotFound, naming what is missing, for a folder that is not a complete release."""
+        missing = [name for name in FILES if not (folder / name).is_file()]
+        if missing:
+            raise NotFound(f"{folder} is not a release: it lacks {', '.join(missing)}")
+        return cls(folder, _read_json(folder / "encoder.json"), _read_json(folder / "one_class.json"))
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def files(self) -> list[Path]:
+        return [self.folder / name for name in FILES]
+
+    def scorer(self) -> Scorer:
+        return make_scorer((self.folder / "one_class.npz").read_bytes(), self.encoder_json)
+
+    def as_version(self) -> ModelVersion:
+        """The release as a model version of its own, for use without a registry."""
+        return ModelVersion(
+            id=0, name=self.name, encoder_version=1, binary_version=1, artifact_prefix="", card=self.one_class_json
+        )
+
+
+def make_scorer(one_class_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:
+    """The scorer from the two files of a release that it needs."""
+    tags = tuple(
+        ExifTag(name=tag["name"], classes=tuple(tag["classes"]) if tag["kind"] == "class" else None)
+        for tag in encoder_json["tags"]
+    )
+    return Scorer(OneClassModel.from_bytes(one_class_npz), tags)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content

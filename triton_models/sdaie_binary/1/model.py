@@ -1,0 +1,34 @@
+"""Serves the SDAIE binary detector on Triton's Python backend. Beside it lie `binary.safetensors` and `binary.json`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+# The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
+sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
+
+from pipeline.encoder.serve import BinaryRunner
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        folder = Path(args["model_repository"]) / args["model_version"]
+        device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
+        self.runner = BinaryRunner.load(folder, device=device)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
+        batches = [pb_utils.get_input_tensor_by_name(request, "PATCHES").as_numpy() for request in requests]
+        probabilities = iter(self.runner.probability([image for batch in batches for image in batch]))
+        return [
+            pb_utils.InferenceResponse(
+                [pb_utils.Tensor("AI_PROBABILITY", np.array([[next(probabilities)] for _ in batch], dtype=np.float32))]
+            )
+            for batch in batches
+        ]

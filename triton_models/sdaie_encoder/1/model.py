@@ -1,0 +1,38 @@
+"""Serves the SDAIE encoder on Triton's Python backend. Beside it lie `encoder.safetensors` and `encoder.json`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+# The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
+sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
+
+from pipeline.encoder.serve import SdaieRunner
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        folder = Path(args["model_repository"]) / args["model_version"]
+        device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
+        self.runner = SdaieRunner.load(folder, device=device)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
+        batches = [pb_utils.get_input_tensor_by_name(request, "PATCHES").as_numpy() for request in requests]
+        outputs = iter(self.runner.embed([image for batch in batches for image in batch]))
+        return [self._response([next(outputs) for _ in batch]) for batch in batches]
+
+    @staticmethod
+    def _response(images: list[Any]) -> Any:
+        tensors = {
+            "EMBEDDING": np.stack([image.embedding for image in images]),  # (b, 528)
+            "PATCH_FEATURES": np.stack([image.patch_features for image in images]),  # (b, n, 528)
+            "EXIF": np.stack([image.exif for image in images]),  # (b, K)
+        }
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in tensors.items()])
