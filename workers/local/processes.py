@@ -57,7 +57,7 @@ class Process:
         """`environment` is added to ours; `user` is the system user to drop to; `grace` is in seconds."""
         self.name = name
         self.log = folder / "logs" / f"{name}.log"
-        self._pid_file = folder / "run" / f"{name}.pid"
+        self._pid_file = _pid_file(folder, name)
         self._command = [str(part) for part in command]
         self._environment = {**os.environ, **(environment or {})}
         self._user = user or guard.SAME_USER
@@ -66,10 +66,9 @@ class Process:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, after ending what a killed run may have left of it."""
+        """Start it. End what a killed run may have left of it before, with `end_leftover`."""
         for file in (self.log, self._pid_file):
             file.parent.mkdir(parents=True, exist_ok=True)
-        self._end_leftover()
         guarded = [
             sys.executable, "-I", "-S", guard.__file__,
             str(os.getpid()), str(int(self._stop_signal)), self._user, *self._command,
@@ -83,7 +82,8 @@ class Process:
                 env=self._environment,
                 start_new_session=True,  # a terminal's Ctrl-C reaches us alone; we stop the children in order
             )
-        self._pid_file.write_text(f"{self.pid} {psutil.Process(self.pid).create_time()}")
+        started = psutil.Process(self.pid).create_time()  # tells it from a later process with the same pid
+        self._pid_file.write_text(f"{self.pid} {started} {int(self._stop_signal)}")
 
     @property
     def pid(self) -> int:
@@ -121,19 +121,21 @@ class Process:
         if self._child is not None and self.alive:
             self._child.send_signal(self._stop_signal)
 
-    def _end_leftover(self) -> None:
-        """End the process that the pid file names, if it is still that very process."""
-        if not self._pid_file.exists():
-            return
-        with suppress(ValueError, psutil.Error):  # a half-written file, or the process is gone
-            pid, created = self._pid_file.read_text().split()
-            leftover = psutil.Process(int(pid))
-            if leftover.create_time() == float(created):
-                leftover.send_signal(self._stop_signal)
-                with suppress(psutil.TimeoutExpired):
-                    leftover.wait(self._grace)
-                _kill_group(leftover.pid)
-        self._pid_file.unlink(missing_ok=True)
+
+def end_leftover(folder: Path, name: str, grace: float = 15) -> None:
+    """End what a killed run left of process `name`, if its pid still belongs to that very process."""
+    pid_file = _pid_file(folder, name)
+    if not pid_file.exists():
+        return
+    with suppress(ValueError, psutil.Error):  # a half-written file, or the process is gone
+        pid, started, stop_signal = pid_file.read_text().split()
+        leftover = psutil.Process(int(pid))
+        if leftover.create_time() == float(started):
+            leftover.send_signal(int(stop_signal))
+            with suppress(psutil.TimeoutExpired):
+                leftover.wait(grace)
+            _kill_group(int(pid))
+    pid_file.unlink(missing_ok=True)
 
 
 def wait_until_exit(processes: Sequence[Process], poll: float = 0.5) -> Process:
@@ -143,6 +145,10 @@ def wait_until_exit(processes: Sequence[Process], poll: float = 0.5) -> Process:
             if not process.alive:
                 return process
         time.sleep(poll)
+
+
+def _pid_file(folder: Path, name: str) -> Path:
+    return folder / "run" / f"{name}.pid"
 
 
 def _kill_group(pid: int) -> None:

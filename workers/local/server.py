@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
-from workers.local.processes import Process, ProcessFailed
+from workers.local.processes import Process, ProcessFailed, end_leftover
 
 READY_POLL = 0.1
 """Seconds between two looks at a server that is starting."""
@@ -54,6 +54,7 @@ class Server(ABC):
     def launch(self) -> None:
         """Start the process and return at once, so that several servers start side by side."""
         self.data.mkdir(parents=True, exist_ok=True)
+        end_leftover(self.folder, self.name)
         self._process = self.prepare()
         self._process.start()
 

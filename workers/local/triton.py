@@ -7,6 +7,7 @@ asks for NumPy < 2). Models run in its Python backend: the Python that runs Lens
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import sys
 import sysconfig
@@ -38,6 +39,7 @@ class TritonServer(Server):
         self._http = self._grpc = self._metrics = 0
 
     def prepare(self) -> Process:
+        self._free_shared_memory()
         self._http, self._grpc, self._metrics = free_port(), free_port(), free_port()
         command: list[str | Path] = [
             self._program / "pytriton/tritonserver/bin/tritonserver",
@@ -53,7 +55,9 @@ class TritonServer(Server):
             command += [f"--{door}-address={LOOPBACK}", f"--{door}-port={port}"]
         environment = {
             "LD_LIBRARY_PATH": f"{self._program / 'nvidia_pytriton.libs'}:{sysconfig.get_config_var('LIBDIR')}",
-            "LENSWATCH_SITE_PACKAGES": sysconfig.get_path("purelib"),
+            # The backend's Python ignores PYTHON* variables, but takes its home from the first python3 on the path:
+            # found in our virtual environment, it sees the packages that we see.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
         return Process(self.name, command, self.folder, environment=environment, grace=40)
 

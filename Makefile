@@ -1,0 +1,97 @@
+# Every command of the project; `make help` lists them. CI runs the same ones (.ci/run).
+
+PYTHON ?= python3
+IMAGES ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Triton's server has a folder of its own: its wheel asks for other versions of what Lenswatch uses.
+TRITON_WHEEL := $(shell sed -n 's/^WHEEL = "\(.*\)"/\1/p' workers/local/triton.py)
+TRITON := .lenswatch/triton-server
+TRITON_INSTALLED := $(TRITON)/.$(subst ==,-,$(TRITON_WHEEL))
+
+# torch first and by itself, so that a CPU build from a configured index or folder is taken where there is one.
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
+
+# Our own constraints take the place of those that a user's pip configuration may hold.
+PIP := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_USER=0 $(BIN)/python -m pip --disable-pip-version-check
+
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+# $(call apt,CHECK,PACKAGE,WHY): install a Debian package where CHECK fails, saying so first.
+apt = @$(1) >/dev/null 2>&1 || { echo "Installing $(2) with apt-get: $(3)"; \
+	$(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends $(2); }
+
+python_says = $(shell $(PYTHON) -c "import sys, sysconfig; print($(1))")
+python_version = $(call python_says,'%d.%d' % sys.version_info[:2])
+python_library = LD_LIBRARY_PATH=$(call python_says,sysconfig.get_config_var('LIBDIR')) \
+	$(PYTHON) -c "import ctypes; ctypes.CDLL('libpython$(python_version).so.1.0')"
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install system up demo test lint types layers check fmt audit bench clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: install ## start everything on this machine and score sample images (ARGS=--once: then stop)
+	@$(BIN)/lenswatch up $(ARGS)
+
+demo: install ## the same with your own images: make demo IMAGES=folder
+	@test -d "$(IMAGES)" || { echo "usage: make demo IMAGES=folder"; exit 2; }
+	@$(BIN)/lenswatch up --images "$(IMAGES)" $(ARGS)
+
+test: install ## the whole test suite, with coverage, on two processes (ARGS=... goes to pytest)
+	$(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
+
+lint: $(INSTALLED) ## style and likely mistakes (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## types (mypy, strict); served models one by one, for they share a file name
+	$(BIN)/mypy
+	@for model in $(wildcard triton_models/*/*/model.py); do $(BIN)/mypy $$model || exit 1; done
+
+layers: $(INSTALLED) ## who may import whom (import-linter)
+	$(BIN)/lint-imports
+
+check: lint types layers test ## all of the above, as CI does
+
+fmt: $(INSTALLED) ## format the code and repair what can be repaired
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+audit: $(INSTALLED) ## known vulnerabilities in the pinned dependencies (asks the package index)
+	$(PIP) check
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
+
+bench: install ## images per second and the share of each stage
+	@$(BIN)/lenswatch bench --images 200 $(ARGS)
+
+clean: ## remove the virtual environment, Triton's server and caches; data in .lenswatch stays
+	rm -rf $(VENV) $(TRITON) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \
+		.hypothesis .import_linter_cache
+	find pipeline workers tests migrations triton_models -name __pycache__ -type d -prune -exec rm -rf {} +
+
+install: $(INSTALLED) $(TRITON_INSTALLED) ## what the other commands do first: environment and Triton's server
+
+system:
+	$(call apt,exiftool -ver,libimage-exiftool-perl,ExifTool reads the EXIF of every upload)
+	$(call apt,$(PYTHON) -c "import ensurepip",python3-venv,it creates virtual environments)
+	$(call apt,$(python_library),libpython$(python_version),Triton runs models in it)
+
+$(INSTALLED): pyproject.toml constraints.txt | system
+	@echo "Installing Lenswatch into $(VENV) (a few minutes the first time)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet $(TORCH)
+	@$(PIP) install --quiet --editable '.[local,dev]'
+	@touch $@
+
+$(TRITON_INSTALLED): | $(INSTALLED)
+	@echo "Installing $(TRITON_WHEEL) into $(TRITON)"
+	@rm -rf $(TRITON)
+	@$(PIP) install --quiet --no-deps --target $(TRITON) '$(TRITON_WHEEL)'
+	@touch $@
