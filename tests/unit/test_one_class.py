@@ -1,0 +1,127 @@
+"""Mixture scoring, conformal p-values and the archive, against independent computations."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, multivariate_normal
+
+from pipeline.one_class import Fusion, OneClassModel, clopper_pearson, conformal_p_value, percentile
+from pipeline.retrain.fit import PhotoFeatures, choose_mixture, fit_mixture, fit_one_class
+
+rng = np.random.default_rng(3)
+FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
+
+
+def photos(features=FEATURES, groups=30) -> PhotoFeatures:
+    names = np.array([f"camera-{i % groups}" for i in range(len(features))])
+    return PhotoFeatures(features, rng.uniform(0.01, 0.4, len(features)), names)
+
+
+@pytest.fixture(scope="module")
+def model() -> OneClassModel:
+    patch = fit_mixture(FEATURES, axes=8, components=2, seed=0)
+    return fit_one_class(photos(FEATURES[::2]), photos(FEATURES[1::2]), patch=patch, seed=0)[0]
+
+
+def test_log_likelihood_is_that_of_the_mixture_and_the_residual_gaussian():
+    mixture = fit_mixture(FEATURES, axes=5, components=3, seed=0)
+    rest = np.linalg.svd(mixture.axes, full_matrices=True)[0][:, 5:]  # the 15 axes left out
+    kept, left_out = (FEATURES - mixture.mean) @ mixture.axes, (FEATURES - mixture.mean) @ rest
+    covariances = [np.linalg.inv(p @ p.T) for p in mixture.precision_cholesky]
+    density = sum(
+        weight * multivariate_normal(mean, covariance).pdf(kept)
+        for weight, mean, covariance in zip(mixture.weights, mixture.means, covariances, strict=True)
+    )
+    residual = multivariate_normal(np.zeros(15), mixture.residual_variance[0] * np.eye(15)).logpdf(left_out)
+    np.testing.assert_allclose(mixture.log_likelihood(FEATURES), np.log(density) + residual, rtol=1e-8)
+
+
+def test_an_outlier_outside_the_kept_axes_is_seen():
+    mixture = fit_mixture(FEATURES, axes=5, components=1, seed=0)
+    rest = np.linalg.svd(mixture.axes, full_matrices=True)[0][:, 5:]
+    odd = mixture.mean + 40 * rest[:, 0]
+    assert mixture.log_likelihood(odd[None])[0] < mixture.log_likelihood(FEATURES).min()
+
+
+def test_chosen_configuration_is_the_best_held_out_one():
+    _, tried = choose_mixture(photos(), seed=0)
+    best = max(tried, key=lambda choice: choice.held_out_log_likelihood)
+    assert best.components >= 2, "the data have two clusters"
+    assert len(tried) > 3
+
+
+def test_too_few_photographs_are_refused():
+    with pytest.raises(ValueError, match="too few"):
+        choose_mixture(photos(FEATURES[:10]), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "p_value"),
+    [
+        (0.5, 1 / 5),  # stranger than every calibration photograph
+        (1.0, 2 / 5),  # ties count as stranger
+        (2.5, 3 / 5),
+        (9.0, 5 / 5),
+    ],
+)
+def test_conformal_p_value(value, p_value):
+    assert conformal_p_value(np.array([1.0, 2.0, 3.0, 4.0]), value) == p_value
+
+
+def test_promised_false_positive_rate_holds_out_of_sample():
+    """P(p <= alpha) <= alpha over draws of calibration and test; 4000 draws, three standard deviations of slack."""
+    alpha, draws = 0.05, 4000
+    samples = np.random.default_rng(0).standard_cauchy((draws, 100))  # 99 calibration scores and one test score
+    hits = sum(conformal_p_value(np.sort(row[:99]), row[99]) <= alpha for row in samples)
+    assert abs(hits / draws - alpha) < 3 * (alpha / draws) ** 0.5
+
+
+@given(trials=st.integers(1, 500), share=st.floats(0, 1))
+def test_clopper_pearson_equals_scipys_exact_interval(trials, share):
+    successes = round(share * trials)
+    expected = binomtest(successes, trials).proportion_ci(0.95, "exact")
+    interval = clopper_pearson(successes, trials)
+    assert interval.low == pytest.approx(expected.low, abs=1e-9)
+    assert interval.high == pytest.approx(expected.high, abs=1e-9)
+
+
+def test_percentile_has_its_interval():
+    position, interval = percentile(np.arange(100.0), 9.5)
+    assert position == 10
+    assert 4 < interval.low < 10 < interval.high < 18
+
+
+def test_an_outlier_of_one_head_does_not_silence_the_other():
+    fusion = Fusion(0, 1, 1, 0, 1, 1)
+    camera_like, ai_like = fusion.fuse(np.array([-1e9, -1e9]), np.array([0.01, 0.99]))
+    assert camera_like > ai_like
+
+
+def test_archive_round_trip_scores_the_same(model):
+    again = OneClassModel.from_bytes(model.to_bytes())
+    np.testing.assert_array_equal(again.image.log_likelihood(FEATURES), model.image.log_likelihood(FEATURES))
+    np.testing.assert_array_equal(again.calibration_fused, model.calibration_fused)
+    assert again.fusion == model.fusion
+
+
+def test_archive_with_pickled_objects_is_refused(model):
+    buffer = io.BytesIO()
+    np.savez(buffer, image_mean=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        OneClassModel.from_bytes(buffer.getvalue())
+
+
+def test_archive_that_lacks_an_array_is_refused():
+    buffer = io.BytesIO()
+    np.savez(buffer, image_mean=np.zeros(3))
+    with pytest.raises(ValueError, match="calibration_fused"):
+        OneClassModel.from_bytes(buffer.getvalue())
+
+
+def test_calibration_photographs_are_not_the_fitted_ones(model):
+    """In-sample likelihoods flatter; the calibration ones must be those of the second set."""
+    expected = np.sort(model.image.log_likelihood(FEATURES[1::2]))
+    np.testing.assert_allclose(model.calibration_log_likelihood, expected)

@@ -1,0 +1,81 @@
+"""Which patches are cut out of an image."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.patches import NotApplicable, cut
+from pipeline.records import DecodedImage, NotApplicableReason
+
+
+def noise(height: int, width: int, seed: int = 0) -> DecodedImage:
+    pixels = np.random.default_rng(seed).integers(40, 200, (height, width, 3), dtype=np.uint8)
+    return DecodedImage(pixels, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "budget", "count"),
+    [
+        (64, 64, 8, 1),  # the smallest image
+        (127, 64, 8, 1),  # a second cell does not fit
+        (128, 192, 8, 6),  # all of a small grid
+        (640, 640, 8, 8),  # the budget
+        (4000, 64, 100, 62),  # one column
+    ],
+)
+def test_number_of_patches(height, width, budget, count):
+    patches = cut(noise(height, width), budget)
+    assert patches.pixels.shape == (count, 64, 64, 3)
+    assert patches.corners.shape == (count, 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(height=st.integers(64, 700), width=st.integers(64, 700), budget=st.integers(1, 40))
+def test_patches_are_the_pixels_at_their_corners_without_overlap(height, width, budget):
+    image = noise(height, width)
+    patches = cut(image, budget)
+    for patch, (y, x) in zip(patches.pixels, patches.corners, strict=True):
+        assert np.array_equal(patch, image.pixels[y : y + 64, x : x + 64])
+    cells = {(y // 64, x // 64) for y, x in patches.corners - patches.corners.min(0)}
+    assert len(cells) == len(patches.corners) <= budget
+    assert (np.diff(patches.corners[:, 0] * width + patches.corners[:, 1]) > 0).all(), "reading order"
+
+
+def test_grid_is_centred():
+    patches = cut(noise(74, 84), 1)
+    assert patches.corners.tolist() == [[5, 10]]
+
+
+def test_a_larger_budget_only_adds_patches():
+    image = noise(1000, 1500)
+    small, large = (set(map(tuple, cut(image, budget).corners.tolist())) for budget in (8, 64))
+    assert small < large
+
+
+def test_any_budget_is_spread_over_the_image():
+    corners = cut(noise(64 * 40, 64 * 40), 64).corners
+    quadrants = np.histogram2d(corners[:, 0], corners[:, 1], bins=2)[0]
+    assert quadrants.min() >= 10
+    assert len(np.unique(corners[:, 1])) > 20, "no lining up with the columns"
+
+
+def test_flat_and_clipped_cells_are_passed_over():
+    image = noise(128, 256)
+    image.pixels[:64] = 90  # flat
+    image.pixels[64:, :64] = 255  # clipped
+    assert cut(image, 8).corners.tolist() == [[64, 64], [64, 128], [64, 192]]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [
+        (np.full((63, 500, 3), 7, np.uint8), NotApplicableReason.TOO_SMALL),
+        (np.full((256, 256, 3), 7, np.uint8), NotApplicableReason.FLAT),
+        (np.full((256, 256, 3), 255, np.uint8), NotApplicableReason.FLAT),
+    ],
+)
+def test_images_that_the_question_does_not_apply_to(pixels, reason):
+    with pytest.raises(NotApplicable) as caught:
+        cut(DecodedImage(pixels, "PNG"), 8)
+    assert caught.value.reason is reason
