@@ -167,7 +167,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 # JPEG ----------------------------------------------------------------------------------------------------------------
 
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_TEM, _SOI, _EOI, _SOS = 0x01, 0xD8, 0xD9, 0xDA  # TEM and SOI carry no length
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 """A marker, over any fill bytes, stuffed zeros and restart markers before it (ITU-T T.81, B.1.1)."""
 _METADATA_MARKERS = {0xFE, *range(0xE1, 0xF0)} - {0xEE}
@@ -180,24 +180,24 @@ def jpeg_picture(content: bytes) -> tuple[bytes, bool]:
     Raises:
         RejectedUpload: `truncated` where a segment runs over the end; `corrupt` over `MAX_JPEG_SCANS`.
     """
-    kept, start, position, scans = [], 0, 2, 0
+    kept, position, scans, in_scan = [b"\xff\xd8"], 2, 0, False
     while marker := _MARKER.search(content, position):
-        code, body = marker[1][0], marker.end()
+        if in_scan:
+            kept.append(content[position : marker.start()])  # entropy-coded data; elsewhere it would be junk
+        code, position = marker[1][0], marker.end()
         if code == _EOI:
-            return b"".join([*kept, content[start:body]]), True
-        if code in (0x01, _SOI):  # the two that carry no length
-            position = body
-            continue
-        position = body + int.from_bytes(content[body : body + 2], "big")
-        if position > len(content) or position < body + 2:
+            return b"".join([*kept, b"\xff\xd9"]), True
+        if code not in (_TEM, _SOI):
+            position += int.from_bytes(content[position : position + 2], "big")
+        if not marker.end() <= position <= len(content):
             raise RejectedUpload(RejectReason.TRUNCATED, f"segment {code:02x} runs over the end")
-        if code in _METADATA_MARKERS:
-            kept.append(content[start : marker.start()])
-            start = position
-        scans += code == _SOS
+        if code not in _METADATA_MARKERS:
+            kept.append(content[marker.start() : position])
+        in_scan = code == _SOS
+        scans += in_scan
         if scans > MAX_JPEG_SCANS:
             raise RejectedUpload(RejectReason.CORRUPT, f"more than {MAX_JPEG_SCANS} scans")
-    return b"".join([*kept, content[start:]]), False
+    return b"".join([*kept, content[position:]] if in_scan else kept), False
 
 
 def _decode_jpeg(content: bytes, limits: LimitSettings) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
