@@ -39,7 +39,7 @@ _METADATA_WARNINGS = (
 )
 """Warnings of Pillow that concern a tag, not the picture. Every other warning is an error here."""
 
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -114,7 +114,7 @@ def _decoder_errors_rejected() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=_METADATA_WARNINGS, category=UserWarning)
         try:
             yield
-        except _DECODER_ERRORS as error:
+        except DECODER_ERRORS as error:
             detail = f"{type(error).__name__}: {error}"[:200]
             truncated = isinstance(error, EOFError) or "truncated" in str(error).lower()
             raise RejectedUpload(RejectReason.TRUNCATED if truncated else RejectReason.CORRUPT, detail) from error
@@ -122,7 +122,7 @@ def _decoder_errors_rejected() -> Iterator[None]:
 
 def _pixels(content: bytes, format: str, limits: LimitSettings) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if format == "HEIF":
-        _register_heif()
+        register_heif()
     with Image.open(io.BytesIO(content), formats=[format]) as image:
         if image.width * image.height > limits.max_pixels:
             detail = f"{image.width}x{image.height}, {limits.max_pixels} pixels allowed"
@@ -134,7 +134,7 @@ def _pixels(content: bytes, format: str, limits: LimitSettings) -> np.ndarray[tu
 
 
 @cache
-def _register_heif() -> None:
+def register_heif() -> None:
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
