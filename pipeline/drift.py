@@ -4,8 +4,8 @@ Every statistic comes with the limit it is held against and the probability of p
 drifted, computed for the window's own size: a fixed limit does not know it (PSI > 0.1 rings in 85 % of quiet windows of
 100 images against 100). A window that is too small says so and raises nothing.
 
-Sources: PSI as (1/n + 1/m) chi2 with B - 1 degrees of freedom: Yurdakul, "Statistical Properties of Population Stability
-Index", 2018. Several cells at once: Benjamini & Hochberg, "Controlling the False Discovery Rate", 1995.
+Sources: PSI as (1/n + 1/m) chi2 with B - 1 degrees of freedom: Yurdakul, "Statistical Properties of Population
+Stability Index", 2018. Several cells at once: Benjamini & Hochberg, "Controlling the False Discovery Rate", 1995.
 """
 
 from __future__ import annotations
@@ -34,11 +34,10 @@ LEAST_EXPECTED = 5
 """Images that a bin or category must expect, for the chi-squared approximation to hold."""
 
 LEAST_WINDOW = BINS * LEAST_EXPECTED
-CHUNKS = 200
-"""Reference chunks that the Wasserstein limit is estimated from."""
+SPLITS = 400
+"""Random splits that the Wasserstein limit is estimated from."""
 
 MISSING = "(missing)"
-OTHER = "(other)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +105,8 @@ def measure(
         wasserstein("log_likelihood_wasserstein", likelihood, reference.log_likelihood),
         flagged_share("not_camera_share", not_camera, len(samples), promised[0]),
         flagged_share("flagged_share", not_camera + kinds[VerdictKind.UNSURE], len(samples), promised[1]),
-        category_stability("exif_make_psi", _without_missing(makes), _without_missing(reference.makes)),
-        category_stability("exif_missing_psi", _missing_or_not(makes), _missing_or_not(reference.makes)),
+        category_stability("exif_make_psi", _named(makes), reference.makes and _named(reference.makes)),
+        missing_stability("exif_missing_psi", makes, reference.makes),
         category_stability("format_psi", Counter(sample.format for sample in samples), reference.formats),
     ]
 
@@ -133,14 +132,13 @@ def population_stability(name: str, window: Floats, reference: Floats) -> Statis
     """PSI over the reference's deciles; ties (a saturated probability) merge deciles."""
     if (shortage := _shortage(name, len(window), len(reference))) is not None:
         return shortage
-    inner = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
-    counts, expected = (np.bincount(np.searchsorted(inner, x), minlength=len(inner) + 1) for x in (window, reference))
-    held = expected > 0  # a tie at the lowest value can leave the first bin without reference
-    return _psi(name, np.append(counts[held], counts[~held].sum()), np.append(expected[held], 0))
+    edges = np.unique(np.quantile(reference, np.arange(1, BINS) / BINS))
+    counts, expected = (np.bincount(np.searchsorted(edges, x), minlength=len(edges) + 1) for x in (window, reference))
+    return _psi(name, counts, expected)
 
 
 def category_stability(name: str, window: Mapping[str, int], reference: Mapping[str, int] | None) -> Statistic:
-    """PSI over categories; those that expect too few images, and those the reference never saw, are one: `OTHER`."""
+    """PSI over categories; those that expect too few images, and those the reference never saw, are one."""
     if reference is None:
         return Statistic(name, sum(window.values()), note="the reference does not say")
     n, m = sum(window.values()), sum(reference.values())
@@ -151,27 +149,41 @@ def category_stability(name: str, window: Mapping[str, int], reference: Mapping[
     return _psi(name, np.append(counts, n - counts.sum()), np.append(expected, m - expected.sum()))
 
 
-def wasserstein(name: str, window: Floats, reference: Floats) -> Statistic:
-    """Wasserstein-1 distance, against 3 standard deviations over the mean distance of chunks of the reference.
+def missing_stability(name: str, window: Mapping[str, int], reference: Mapping[str, int] | None) -> Statistic:
+    """PSI of the share without a make. A reference without any such photograph was chosen for EXIF: it says nothing."""
+    says_so = reference is not None and reference.get(MISSING, 0) > 0
+    return category_stability(
+        name, _present_or_missing(window), _present_or_missing(reference) if reference and says_so else None
+    )
 
-    A chunk has the window's size and is held against a resampled reference, so both sets' chance is in it. The distance
-    of chunks is skewed, so probabilities come from a gamma distribution with their mean and variance.
+
+def wasserstein(name: str, window: Floats, reference: Floats) -> Statistic:
+    """Wasserstein-1 distance, against 3 standard deviations over the mean distance of random splits of both together.
+
+    Chunks of the reference alone would understate chance where it is small: it then is itself a chance draw. Distances
+    of splits are skewed, so probabilities come from a Pearson III distribution with their first three moments.
     """
     if (shortage := _shortage(name, len(window), len(reference))) is not None:
         return shortage
-    n, m = len(window), len(reference)
-    support = np.sort(reference)
     rng = np.random.default_rng(0)  # the same window gives the same limit
-    even = np.full(m, 1 / m)
-    gap = np.cumsum(rng.multinomial(n, even, CHUNKS) / n - rng.multinomial(m, even, CHUNKS) / m, axis=1)  # (CHUNKS, m)
-    chunks = np.abs(gap[:, :-1]) @ np.diff(support)
-    mean, deviation = float(chunks.mean()), float(chunks.std())
+    pooled = np.concatenate([window, reference])
+    order = np.argsort(pooled)
+    in_window = order < len(window)
+    steps = np.diff(pooled[order])
+    splits = np.array([_distance(rng.permutation(in_window), steps) for _ in range(SPLITS)])
+    mean, deviation = float(splits.mean()), float(splits.std())
     if deviation == 0:
-        return Statistic(name, n, note="the reference is a single value")
-    gamma = stats.gamma(a=(mean / deviation) ** 2, scale=deviation**2 / mean)
-    value = float(stats.wasserstein_distance(window, reference))
-    limit = mean + 3 * deviation
-    return Statistic(name, n, value, limit, float(gamma.sf(value)), float(gamma.sf(limit)))
+        return Statistic(name, len(window), note="window and reference are a single value")
+    chance = stats.pearson3(stats.skew(splits), loc=mean, scale=deviation)
+    value, limit = _distance(in_window, steps), mean + 3 * deviation
+    return Statistic(name, len(window), value, limit, float(chance.sf(value)), float(chance.sf(limit)))
+
+
+def _distance(in_window: NDArray[np.bool_], steps: Floats) -> float:
+    """Wasserstein-1 of two samples from their labels in ascending order, (n + m,), and the steps between."""
+    share_of_window = np.cumsum(in_window) / in_window.sum()
+    share_of_reference = np.cumsum(~in_window) / (~in_window).sum()
+    return float(np.abs(share_of_window - share_of_reference)[:-1] @ steps)
 
 
 def flagged_share(name: str, flagged: int, n: int, promised: float | None) -> Statistic:
@@ -218,13 +230,9 @@ def _shortage(name: str, n: int, m: int) -> Statistic | None:
     return None
 
 
-def _without_missing(makes: Mapping[str, int] | None) -> Mapping[str, int] | None:
-    return None if makes is None else {make: count for make, count in makes.items() if make != MISSING}
+def _named(makes: Mapping[str, int]) -> dict[str, int]:
+    return {make: count for make, count in makes.items() if make != MISSING}
 
 
-def _missing_or_not(makes: Mapping[str, int] | None) -> dict[str, int] | None:
-    """None where no photograph of the reference lacks a make: those were chosen for having one, and say nothing here."""
-    if makes is None:
-        return None
-    missing = makes.get(MISSING, 0)
-    return {MISSING: missing, "present": sum(makes.values()) - missing} if missing else None
+def _present_or_missing(makes: Mapping[str, int]) -> dict[str, int]:
+    return {"present": sum(_named(makes).values()), MISSING: makes.get(MISSING, 0)}
