@@ -54,6 +54,8 @@ def _exif_tags(exif: Image.Exif) -> Iterator[tuple[str, Any]]:
         if name is None or isinstance(value, bytes):
             continue
         first = value[0] if isinstance(value, tuple) and value else value
+        if isinstance(first, str):  # Pillow takes every byte for a Latin-1 character; cameras write ASCII or UTF-8
+            first = first.split("\0")[0].encode("latin-1", "replace").decode("utf-8", "replace")
         yield f"EXIF:{_EXIFTOOL_NAMES.get(name, name)}", _FROM_APEX[name](float(first)) if name in _FROM_APEX else first
 
 

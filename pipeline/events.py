@@ -1,0 +1,104 @@
+"""What arrives at a door -> `UploadEvent`. Whatever cannot be understood is an `InvalidEvent`, never another error."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote_plus
+
+from pydantic import ValidationError
+
+from pipeline.errors import InvalidEvent
+from pipeline.records import UploadEvent
+
+MAX_EVENT_BYTES = 64 * 1024
+"""An event is a few hundred bytes; a notification of S3 holds up to a thousand."""
+
+
+def parse_event(raw: bytes | str) -> UploadEvent:
+    """Read one event in its published JSON form.
+
+    Raises:
+        InvalidEvent: not JSON, or not the schema; the message names the first field that is wrong, never its value.
+    """
+    if len(raw) > MAX_EVENT_BYTES:
+        raise InvalidEvent(f"over {MAX_EVENT_BYTES} bytes")
+    try:
+        event = UploadEvent.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "event"
+        raise InvalidEvent(f"{where}: {first['msg']}"[:300]) from error
+    return _storable(event)
+
+
+def dump_event(event: UploadEvent) -> str:
+    """The event in its published JSON form, fields that are not set left out."""
+    return event.model_dump_json(exclude_none=True)
+
+
+def events_from_s3(payload: Mapping[str, Any]) -> list[UploadEvent]:
+    """Uploads in an S3 notification: `Records` (AWS, MinIO) or one EventBridge event. Other happenings give none.
+
+    The event id is derived from the object's identity, so a notification that is delivered again is the same event.
+    Notifications know no surface: they are for the surface `default`.
+
+    Raises:
+        InvalidEvent: neither form, or a record without the fields that name an object.
+    """
+    try:
+        if "Records" in payload:
+            created = (r for r in payload["Records"] if r["eventName"].removeprefix("s3:").startswith("ObjectCreated:"))
+            return [_from_record(record) for record in created]
+        if payload.get("detail-type") == "Object Created":
+            return [_from_event_bridge(payload)]
+        if payload.get("source") == "aws.s3" or payload.get("Event") == "s3:TestEvent":
+            return []
+    except ValidationError as error:
+        raise InvalidEvent(f"S3 notification: {error.errors(include_input=False)[0]['msg']}"[:300]) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidEvent(f"S3 notification: {type(error).__name__}") from error
+    raise InvalidEvent("neither an S3 notification nor an EventBridge event of S3")
+
+
+def _from_record(record: Mapping[str, Any]) -> UploadEvent:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+    s3 = record["s3"]
+    stored = s3["object"]
+    key = unquote_plus(stored["key"], errors="strict")  # keys come URL-encoded here, and only here
+    return _notified(s3["bucket"]["name"], key, stored, version_field="versionId", uploaded_at=record["eventTime"])
+
+
+def _from_event_bridge(event: Mapping[str, Any]) -> UploadEvent:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
+    detail = event["detail"]
+    stored = detail["object"]
+    return _notified(detail["bucket"]["name"], stored["key"], stored, "version-id", uploaded_at=event["time"])
+
+
+def _notified(bucket: str, key: str, stored: Mapping[str, Any], version_field: str, uploaded_at: str) -> UploadEvent:
+    etag = stored.get("eTag") or stored.get("etag")
+    version = stored.get(version_field)
+    fields = {
+        "bucket": bucket,
+        "key": key,
+        "version_id": version if version not in (None, "", "null") else None,  # "null": the bucket has no versions
+        "etag": etag.strip('"') if etag else None,
+        "sequencer": stored.get("sequencer") or None,
+    }
+    event_id = "s3:" + _digest(fields.values())
+    return _storable(UploadEvent.model_validate({"event_id": event_id, "uploaded_at": uploaded_at, **fields}))
+
+
+def _digest(values: Iterable[object]) -> str:
+    return hashlib.sha256(json.dumps(list(values)).encode()).hexdigest()[:32]
+
+
+def _storable(event: UploadEvent) -> UploadEvent:
+    """Refuse text that Postgres cannot hold; it would fail much later, for ever."""
+    for name, value in event:
+        if isinstance(value, str) and "\0" in value:
+            raise InvalidEvent(f"{name}: a NUL character")
+    return event
