@@ -115,7 +115,15 @@ class PostgresServer(Server):
             "--encoding=UTF8", "--no-locale", *([] if self._durable else ["--no-sync"]),
         ]  # fmt: skip
         done = subprocess.run(
-            command, user=user, cwd="/", timeout=INITDB_TIMEOUT, capture_output=True, text=True, check=False
+            command,
+            user=user,
+            group=pwd.getpwnam(user).pw_gid if user else None,
+            extra_groups=[] if user else None,
+            cwd="/",
+            timeout=INITDB_TIMEOUT,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         password.unlink()
         if done.returncode != 0:

@@ -92,7 +92,7 @@ class TritonServer(Server):
         home = self._program / "pytriton/tritonserver"
         if not home.exists():
             raise ProcessFailed(
-                f"Triton's server is not in {self._program}; `make triton` installs it "
+                f"Triton's server is not in {self._program}; `make install` puts it there "
                 f"(pip install --no-deps --target {self._program} {WHEEL})"
             )
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
