@@ -1,0 +1,76 @@
+"""Figures against scikit-learn's, and the conditions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from pipeline.evaluation import (
+    CONDITIONS,
+    as_json,
+    auroc,
+    average_precision,
+    degrade,
+    fpr_at_promise,
+    measure,
+    tpr_at_fpr,
+)
+from pipeline.records import DecodedImage
+
+scores = arrays(np.float64, st.integers(1, 40), elements=st.integers(0, 9).map(float))  # few values: many ties
+
+
+@given(real=scores, ai=scores)
+def test_areas_equal_scikit_learns(real, ai):
+    truth = np.r_[np.zeros(len(real)), np.ones(len(ai))]
+    both = np.r_[real, ai]
+    assert auroc(real, ai) == pytest.approx(roc_auc_score(truth, both))
+    assert average_precision(real, ai) == pytest.approx(average_precision_score(truth, both))
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (0.0, 0.25),  # above all of 1..100
+        (0.02, 0.5),  # two reals may exceed: above 98
+        (1 / 3, 0.75),  # above 67
+    ],
+)
+def test_tpr_at_fpr(rate, expected):
+    assert tpr_at_fpr(np.arange(1.0, 101), np.array([50.0, 70.0, 98.5, 101.0]), rate) == expected
+
+
+def test_promise_counts_the_border_and_has_an_exact_interval():
+    figure = fpr_at_promise(np.r_[0.02, np.linspace(0.03, 1, 99)], 0.02)
+    assert figure.value == 0.01
+    assert figure.interval.low == pytest.approx(0.000253, abs=1e-5)
+    assert figure.interval.high == pytest.approx(0.0545, abs=1e-4)
+
+
+def test_bootstrap_interval_holds_the_figure():
+    random = np.random.default_rng(0)
+    figures = measure(random.normal(0, 1, 100), random.normal(1, 1, 100), resamples=100)
+    for figure in figures.values():
+        assert figure.interval.low <= figure.value <= figure.interval.high
+        assert figure.interval.low < figure.interval.high
+    assert list(as_json(figures))[:2] == ["auroc", "auroc_interval"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "shape"),
+    [
+        ("as_found", (600, 300, 3)),
+        ("reencoded", (512, 300, 3)),
+        ("jpeg_70", (512, 300, 3)),
+        ("half_size", (256, 150, 3)),
+        ("blur", (512, 300, 3)),
+    ],
+)
+def test_conditions(condition, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 300, 3), dtype=np.uint8)
+    changed = degrade(DecodedImage(pixels, "PNG"), condition)
+    assert changed.pixels.shape == shape
+    assert set(CONDITIONS) >= {condition}
+    assert np.array_equal(changed.pixels, pixels) == (condition == "as_found")
