@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -16,7 +16,8 @@ from rich.table import Table
 
 from pipeline.decode import decode
 from pipeline.errors import RejectedUpload
-from pipeline.evaluation import CONDITIONS, Figure, as_json, degrade, fpr_at_promise, measure
+from pipeline.evaluation import CONDITIONS, as_json, degrade, fpr_at_promise, measure
+from pipeline.one_class import conformal_p_value
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.records import ExifFacts
@@ -58,7 +59,7 @@ class _Scoring:
         self._model, self._scorer = release.as_version(), release.scorer()
 
     def score(self, folder: Path, condition: str) -> NDArray[np.float64]:
-        """(n, 4): suspicion by one-class, binary and fused score, and the fused p-value; unscorable files are left out."""
+        """(n, 6): suspicion by each of `HEADS`, then their p-values; files that cannot be scored are left out."""
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
         tracked: Iterable[Path] = track(files, f"{folder.name}, {condition}", console=Console(stderr=True))
         rows = [row for path in tracked if (row := self._row(path, condition))]
@@ -66,7 +67,7 @@ class _Scoring:
             raise typer.BadParameter(f"{folder} holds no image that can be scored")
         return np.array(rows)
 
-    def _row(self, path: Path, condition: str) -> tuple[float, float, float, float] | None:
+    def _row(self, path: Path, condition: str) -> tuple[float, ...] | None:
         try:
             image = degrade(decode(path.read_bytes(), self._limits), condition)
             patches = cut(image, self._limits.patch_budget)
@@ -74,16 +75,22 @@ class _Scoring:
             return None
         output = self._detector.detect(patches, self._model)
         score = self._scorer.score(output, patches, ExifFacts({}, "exiftool"))
-        return -score.log_likelihood, score.ai_probability, -score.fused, score.p_value
+        calibration = self._scorer.model
+        return (
+            -score.log_likelihood,
+            score.ai_probability,
+            -score.fused,
+            conformal_p_value(calibration.calibration_log_likelihood, score.log_likelihood),
+            conformal_p_value(np.sort(-calibration.calibration_ai_probability), -score.ai_probability),
+            score.p_value,
+        )
 
 
 def _figures(real: NDArray[np.float64], ai: NDArray[np.float64], settings: Settings) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {
-        head: as_json(measure(real[:, column], ai[:, column])) for column, head in enumerate(HEADS)
-    }
-    promised: Figure = fpr_at_promise(real[:, 3], settings.policy.not_camera_fpr)
-    found["fused"] |= as_json({"fpr_at_promise": promised})
-    found["images"] = {"real": len(real), "ai": len(ai)}
+    found: dict[str, dict[str, object]] = {"images": {"real": len(real), "ai": len(ai)}}
+    for column, head in enumerate(HEADS):
+        promised = fpr_at_promise(real[:, len(HEADS) + column], settings.policy.not_camera_fpr)
+        found[head] = as_json(measure(real[:, column], ai[:, column]) | {"fpr_at_promise": promised})
     return found
 
 
@@ -97,8 +104,6 @@ def _print(figures: Figures) -> None:
     Console().print(table)
 
 
-def _cell(row: dict[str, object], name: str) -> str:
-    if name not in row:
-        return ""
-    low, high = row[f"{name}_interval"]  # type: ignore[misc]
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    low, high = row[f"{name}_interval"]
     return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
