@@ -1,0 +1,151 @@
+"""The pretext task: tell from a photograph's residuals what its EXIF header says about the camera.
+
+14 tags (sdaie section 4). Categorical ones are classified; for the others only the *order* of two photographs is
+learned: P(x1 >= x2) = Phi((s1 - s2) / sqrt 2) (Thurstone's model).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MIN_PHOTOGRAPHS = 8
+"""A value seen on fewer photographs than this is no class; it counts as missing."""
+MAX_CLASSES = 40
+
+_STEPS_PER_STOP = 10
+"""Values closer than a tenth of a stop are ties: 1.8 and 1.80000000242677 are the same aperture."""
+
+ORDER: tuple[tuple[str, Literal["class", "stops", "value"]], ...] = (
+    ("FocalLength", "stops"),
+    ("Make", "class"),
+    ("FNumber", "stops"),
+    ("ExposureTime", "stops"),
+    ("ISO", "stops"),
+    ("Model", "class"),
+    ("Flash", "class"),
+    ("BrightnessValue", "value"),  # APEX: in stops already
+    ("MaxApertureValue", "stops"),  # as ExifTool prints it: an f-number
+    ("MeteringMode", "class"),
+    ("ExposureMode", "class"),
+    ("WhiteBalance", "class"),
+    ("ExposureCompensation", "value"),
+    ("SceneCaptureType", "class"),
+)
+"""ExifTool's names, head by head: the same kinds in the same places as the authors'. "stops" are compared as log2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One head: `size` outputs. `classes` are header values as written; empty for a ranked tag."""
+
+    name: str
+    kind: Literal["class", "rank"]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return len(self.classes) or 1
+
+
+def choose_tags(photographs: Sequence[Mapping[str, str]]) -> tuple[Tag, ...]:
+    """The 14 tags with the class maps that `photographs` (one set of tags each) support."""
+    return tuple(
+        Tag(name, "class", _frequent_values(photographs, name)) if kind == "class" else Tag(name, "rank")
+        for name, kind in ORDER
+    )
+
+
+def _frequent_values(photographs: Iterable[Mapping[str, str]], name: str) -> tuple[str, ...]:
+    counts: dict[str, int] = {}
+    for tags in photographs:
+        if value := tags.get(name):
+            counts[value] = counts.get(value, 0) + 1
+    frequent = sorted((-count, value) for value, count in counts.items() if count >= MIN_PHOTOGRAPHS)
+    return tuple(value for _, value in frequent[:MAX_CLASSES]) or ("",)
+
+
+def labels(tags: Sequence[Tag], photographs: Sequence[Mapping[str, str]]) -> npt.NDArray[np.float32]:
+    """(photographs, 14) float32: class numbers, or values in which order is meaningful; NaN is missing."""
+    scales = dict(ORDER)
+    return np.array(
+        [[_label(tag, scales[tag.name], values.get(tag.name)) for tag in tags] for values in photographs],
+        np.float32,
+    )
+
+
+def _label(tag: Tag, scale: str, text: str | None) -> float:
+    if text is None:
+        return math.nan
+    if tag.kind == "class":
+        return tag.classes.index(text) if text in tag.classes else math.nan
+    try:
+        value = float(Fraction(text))
+    except (ValueError, ZeroDivisionError):
+        return math.nan  # "undef", "inf", "0/0": written by some cameras
+    if scale == "stops":
+        if value <= 0:
+            return math.nan  # 0 means unknown in all of these tags
+        value = math.log2(value)
+    return round(value * _STEPS_PER_STOP) / _STEPS_PER_STOP
+
+
+def pretext_loss(outputs: Tensor, targets: Tensor, tags: Sequence[Tag]) -> Tensor:
+    """Sum over the 14 tags. `outputs` (B, T, K): all heads on each of an image's T tokens; `targets` (B, 14)."""
+    per_head = outputs.split([tag.size for tag in tags], dim=2)
+    losses = [
+        classification_loss(head, target) if tag.kind == "class" else ranking_loss(head.squeeze(2), target)
+        for tag, head, target in zip(tags, per_head, targets.unbind(1), strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def classification_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy of (B, T, classes) against (B,) class numbers; NaN is masked. 0 where nothing is known."""
+    known = ~target.isnan()
+    wanted = torch.where(known, target, -1).long().unsqueeze(1).expand(logits.shape[:2])  # (B, T)
+    total = F.cross_entropy(logits.transpose(1, 2), wanted, ignore_index=-1, reduction="sum")
+    return total / (known.sum() * logits.shape[1]).clamp_min(1)
+
+
+def ranking_loss(scores: Tensor, target: Tensor) -> Tensor:
+    """Thurstone: every ordered pair of images with both values known, token by token; a tie counts as >=.
+
+    (B, T) scores, (B,) values. A tie is asked for in both directions, so its best answer is equal scores.
+    """
+    difference = (scores.unsqueeze(1) - scores.unsqueeze(0)) / math.sqrt(2)  # (B, B, T)
+    at_least = (target.unsqueeze(1) >= target.unsqueeze(0)).unsqueeze(2)  # (B, B, 1)
+    log_likelihood = torch.special.log_ndtr(torch.where(at_least, difference, -difference))
+    known = ~target.isnan()
+    pairs = known.unsqueeze(1) & known.unsqueeze(0) & ~torch.eye(len(target), dtype=torch.bool, device=target.device)
+    total = (log_likelihood * pairs.unsqueeze(2)).sum()
+    return -total / (pairs.sum() * scores.shape[1]).clamp_min(1)
+
+
+def tag_accuracies(outputs: Tensor, targets: Tensor, tags: Sequence[Tag]) -> dict[str, dict[str, float]]:
+    """Per tag: images with a label, the accuracy, and what always giving the majority answer would score.
+
+    `outputs` (B, K), `targets` (B, 14). For ranked tags: the share of unequal pairs in the right order (majority 0.5).
+    """
+    found: dict[str, dict[str, float]] = {}
+    heads = outputs.split([tag.size for tag in tags], dim=1)
+    for tag, all_outputs, all_targets in zip(tags, heads, targets.unbind(1), strict=True):
+        known = ~all_targets.isnan()
+        head, target = all_outputs[known], all_targets[known]
+        if tag.kind == "class":
+            right = (head.argmax(1) == target).float()
+            majority = target.mode().values.eq(target).float().mean().item() if len(target) else math.nan
+        else:
+            above = target.unsqueeze(1) > target.unsqueeze(0)
+            right = (head > head.squeeze(1)).float()[above]
+            majority = 0.5
+        accuracy = right.mean().item() if len(right) else math.nan
+        found[tag.name] = {"images": len(target), "accuracy": round(accuracy, 4), "majority": round(majority, 4)}
+    return found

@@ -1,0 +1,85 @@
+"""The two networks as a server calls them: images in, records out. Used by the Triton model and by `lenswatch score`.
+
+Computes in fp32, so that the score of an image is the same whoever computes it and whatever else is in the batch.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.encoder.export import load_exported_binary, load_exported_encoder
+from pipeline.encoder.network import BinaryDetector, ExifHeads, SdaieEncoder
+from pipeline.encoder.pretext import Tag
+from pipeline.records import EncoderOutput
+
+Pixels = npt.NDArray[np.uint8]
+
+CHUNK = 64
+"""Patches through the trunk at a time: larger chunks only cost memory (1 MiB per patch and layer)."""
+
+
+class SdaieRunner:
+    """The encoder with its EXIF heads. Thread-safe: nothing is changed by a call."""
+
+    def __init__(self, encoder: SdaieEncoder, heads: ExifHeads, tags: tuple[Tag, ...], device: torch.device) -> None:
+        self._encoder, self._heads, self._device = encoder.to(device).eval(), heads.to(device).eval(), device
+        self.tags = tags
+
+    @torch.inference_mode()
+    def embed(self, patches: Sequence[Pixels]) -> list[EncoderOutput]:
+        """One output per image; `patches` are uint8 RGB (n, 64, 64, 3), n >= 1 and free to differ."""
+        if not patches:
+            return []
+        lengths = _lengths(patches)
+        features = _patch_features(self._encoder, patches, self._device)
+        embeddings = self._encoder.forward_tokens(features, lengths)
+        exif = self._heads(embeddings).cpu().numpy()
+        per_image = features.cpu().split(lengths)
+        return [
+            EncoderOutput(embedding, of_patches.numpy(), outputs)
+            for embedding, of_patches, outputs in zip(embeddings.cpu().numpy(), per_image, exif, strict=True)
+        ]
+
+
+class BinaryRunner:
+    """The binary detector. Thread-safe."""
+
+    def __init__(self, detector: BinaryDetector, device: torch.device) -> None:
+        self._detector, self._device = detector.to(device).eval(), device
+
+    @torch.inference_mode()
+    def probability(self, patches: Sequence[Pixels]) -> list[float]:
+        """Probability in [0, 1] that each image is AI-generated; `patches` as for `SdaieRunner.embed`."""
+        if not patches:
+            return []
+        lengths = _lengths(patches)
+        features = _patch_features(self._detector.encoder, patches, self._device)
+        logits: Tensor = self._detector.fc(self._detector.encoder.forward_tokens(features, lengths))
+        return [float(p) for p in logits.softmax(1)[:, 1]]
+
+
+def load_encoder(release: Path, device: str = "cpu") -> SdaieRunner:
+    """The encoder of a release folder (encoder.safetensors, encoder.json). Raises FileNotFoundError without one."""
+    return SdaieRunner(*load_exported_encoder(release), torch.device(device))
+
+
+def load_binary(release: Path, device: str = "cpu") -> BinaryRunner:
+    """The binary detector of a release folder (binary.safetensors)."""
+    return BinaryRunner(load_exported_binary(release), torch.device(device))
+
+
+def _lengths(patches: Sequence[Pixels]) -> list[int]:
+    lengths = [len(image) for image in patches]
+    if min(lengths) < 1:
+        raise ValueError("an image without patches can't be scored")
+    return lengths
+
+
+def _patch_features(encoder: SdaieEncoder, patches: Sequence[Pixels], device: torch.device) -> Tensor:
+    """(N, 528) of all patches of all images, one after another."""
+    together = torch.from_numpy(np.concatenate(patches)).to(device)
+    return torch.cat([encoder.forward_patches(chunk) for chunk in together.split(CHUNK)])
