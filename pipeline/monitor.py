@@ -1,4 +1,4 @@
-"""Drift snapshots: the champion's last complete window, surface by surface, held against its calibration photographs."""
+"""Drift snapshots: the last complete window of each surface, held against the champion's calibration photographs."""
 
 from __future__ import annotations
 

@@ -115,6 +115,9 @@ class RetrainSettings(BaseModel):
     """Verified photographs below which the nightly job leaves the champion alone."""
     max_photos: PositiveInt = 10_000
     calibration_share: Rate = 0.4
+    """Share of camera models whose photographs calibrate; never fitted on."""
+    held_out_share: Rate = 0.2
+    """Share of camera models whose photographs only judge, neither fitted nor calibrated on."""
     reviewers_needed: PositiveInt = 2
     """Reviewers who must agree on `camera` before a photograph is fitted on."""
     trusted_surfaces: tuple[str, ...] = ()
