@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
+from PIL.TiffImagePlugin import IFDRational
 
 
 def photo(height: int = 96, width: int = 128, seed: int = 0) -> NDArray[np.uint8]:
@@ -53,7 +55,8 @@ def exif(make: str = "Lenswatch", model: str = "TestCam", **tags: Any) -> bytes:
     camera = block.get_ifd(ExifTags.IFD.Exif)
     for name, value in tags.items():
         target = block if name in ("Orientation", "Software", "DateTime") else camera
-        target[numbers[name]] = value
+        # Left to itself, Pillow writes a float as a double, which EXIF does not know.
+        target[numbers[name]] = IFDRational(Fraction(value).limit_denominator(10**6)) if type(value) is float else value
     return block.tobytes()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 1 << 20
 
-_MISSING = {
+_MISSING = {  # answers to GetObject
     "NoSuchKey",
     "NoSuchVersion",
     "MethodNotAllowed",  # the version is a delete marker
     "InvalidArgument",  # not a version id of this server
+    "NotImplemented",  # a server without versions
     "KeyTooLongError",
 }
 
@@ -36,7 +37,7 @@ class S3ObjectStore:
 
     def get(self, bucket: str, key: str, *, version_id: str | None = None, max_bytes: int) -> bytes:
         version = {"VersionId": version_id} if version_id else {}
-        with _errors_translated():
+        with _errors_translated(missing=_MISSING):
             response = self._client.get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
             body = response["Body"]
             try:
@@ -94,11 +95,11 @@ def _client(settings: S3Settings) -> S3Client:
 
 
 @contextmanager
-def _errors_translated() -> Iterator[None]:
+def _errors_translated(missing: Set[str] = frozenset()) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if _code(error) in _MISSING:
+        if _code(error) in missing:
             raise RejectedUpload(RejectReason.OBJECT_MISSING, _code(error)) from error
         raise ObjectStoreUnavailable(_code(error)) from error
     except BotoCoreError as error:
