@@ -19,7 +19,7 @@ import pytest
 import redis
 
 from tests.servers import TRITON_PROGRAM
-from workers.local.postgres import PostgresServer
+from workers.local.postgres import SYSTEM_USER, PostgresServer
 from workers.local.processes import Process, ProcessFailed, free_port
 from workers.local.redis import RedisServer
 from workers.local.stack import LocalStack
@@ -146,10 +146,14 @@ def test_postgres_starts_over_what_crashes_left(folder: Path) -> None:
     with PostgresServer(folder, durable=False) as server:
         pid_file = server.data / "cluster" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
-    stranger = str(os.getpid())  # the pid of a postmaster that was killed belongs to somebody else now
-    pid_file.write_text("\n".join([stranger, *lines[1:]]))
-    with PostgresServer(folder, durable=False) as server:
-        assert server.version()
+    # The pid of the killed postmaster now belongs to another process of the same user, on which Postgres would wait.
+    stranger = Process("stranger", ["sleep", "600"], folder, user=SYSTEM_USER if os.geteuid() == 0 else None)
+    with ExitStack() as cleanup:
+        cleanup.callback(stranger.stop)
+        stranger.start()
+        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
+        with PostgresServer(folder, durable=False) as server:
+            assert server.version()
 
 
 def test_triton_says_what_is_missing(folder: Path) -> None:
