@@ -138,15 +138,24 @@ def population_stability(name: str, window: Floats, reference: Floats) -> Statis
 
 
 def category_stability(name: str, window: Mapping[str, int], reference: Mapping[str, int] | None) -> Statistic:
-    """PSI over categories; those that expect too few images, and those the reference never saw, are one."""
+    """PSI over categories; the rare ones are one.
+
+    Which are rare is asked of both sets together: asked of the reference alone, a category that is there by luck would
+    count as common, and quiet windows would ring five times too often.
+    """
     if reference is None:
         return Statistic(name, sum(window.values()), note="the reference does not say")
     n, m = sum(window.values()), sum(reference.values())
     if (shortage := _shortage(name, n, m)) is not None:
         return shortage
-    common = [key for key, count in sorted(reference.items()) if min(count, count * n / m) >= LEAST_EXPECTED]
-    counts, expected = (np.array([shares.get(key, 0) for key in common]) for shares in (window, reference))
-    return _psi(name, np.append(counts, n - counts.sum()), np.append(expected, m - expected.sum()))
+    keys = sorted({*window, *reference})
+    counts, expected = (np.array([shares.get(key, 0) for key in keys]) for shares in (window, reference))
+    common = (counts + expected) * min(n, m) >= LEAST_EXPECTED * (n + m)
+    return _psi(
+        name,
+        np.append(counts[common], counts[~common].sum()),
+        np.append(expected[common], expected[~common].sum()),
+    )
 
 
 def missing_stability(name: str, window: Mapping[str, int], reference: Mapping[str, int] | None) -> Statistic:

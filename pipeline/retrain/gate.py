@@ -157,8 +157,8 @@ def _recall_checks(
 
 
 def _compare(name: str, where: str, old: Flags, new: Flags, *, wrong: bool, promised: float | None = None) -> Check:
-    """Fails where more answers became wrong than right, beyond chance, *and* the share of flagged images is above what was
-    promised: a champion that is stricter with itself than its promise may be succeeded by one that just keeps it.
+    """Fails where more answers became wrong than right, beyond chance, *and* more images are flagged than was promised:
+    a champion that is stricter with itself than its promise may be succeeded by one that just keeps it.
 
     `wrong` is the wrong answer to "flagged?"; `promised` is None where nothing is.
     """
