@@ -60,9 +60,12 @@ class Release:
 
     def as_version(self) -> ModelVersion:
         """The release as a model version of its own, for use without a registry."""
-        return ModelVersion(
-            id=0, name=self.name, encoder_version=1, binary_version=1, artifact_prefix="", card=self.one_class_json
-        )
+        return self.unversioned(self.name)
+
+    @staticmethod
+    def unversioned(name: str) -> ModelVersion:
+        """A model version that no registry knows."""
+        return ModelVersion(id=0, name=name, encoder_version=1, binary_version=1, artifact_prefix="")
 
 
 def make_scorer(one_class_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.encoder.serve import BinaryRunner, SdaieRunner
+from pipeline.encoder.serve import load_binary, load_encoder
 from pipeline.records import DetectorOutput, ModelVersion, Patches
 
 
@@ -12,8 +12,8 @@ class LocalDetector:
     """Implements `ports.Detector` with the weights of one release folder."""
 
     def __init__(self, folder: Path) -> None:
-        self._encoder = SdaieRunner.load(folder)
-        self._binary = BinaryRunner.load(folder)
+        self._encoder = load_encoder(folder)
+        self._binary = load_binary(folder)
 
     def detect(self, patches: Patches, model: ModelVersion) -> DetectorOutput:  # noqa: ARG002 - one version here
         [encoded] = self._encoder.embed([patches.pixels])

@@ -13,14 +13,14 @@ import triton_python_backend_utils as pb_utils
 # The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
 sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
 
-from pipeline.encoder.serve import SdaieRunner
+from pipeline.encoder.serve import load_encoder
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         folder = Path(args["model_repository"]) / args["model_version"]
         device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
-        self.runner = SdaieRunner.load(folder, device=device)
+        self.runner = load_encoder(folder, device=device)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
