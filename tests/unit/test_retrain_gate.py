@@ -1,0 +1,181 @@
+"""The gate: a challenger that is worse is told from one that is not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.one_class import Fusion, OneClassModel
+from pipeline.ports import VerifiedPhoto
+from pipeline.records import SurfacePolicy
+from pipeline.retrain.fit import fit_mixture
+from pipeline.retrain.gate import LEAST_GENERATED, judge, worse_beyond_chance
+
+DIMENSIONS = 24
+MIXING = np.random.default_rng(1).normal(size=(DIMENSIONS, DIMENSIONS)) / 4
+OFF_CAMERA = np.random.default_rng(2).normal(size=DIMENSIONS)
+"""Where generated images lie, seen from photographs."""
+
+
+def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
+    """Embeddings, (count, 24). `shift` 0: of cameras; 1: of generators."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, DIMENSIONS)) @ MIXING + shift * OFF_CAMERA
+
+
+def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
+    image = fit_mixture(embeddings, axes=8, components=2, seed=0)
+    likelihood = image.log_likelihood(calibration)
+    fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0, 1.0, 0.0)
+    return OneClassModel(
+        image=image,
+        patch=image,
+        fusion=fusion,
+        calibration_log_likelihood=np.sort(likelihood),
+        calibration_ai_probability=np.full(len(calibration), 0.1),
+        calibration_fused=np.sort(fusion.fuse(likelihood, np.full(len(calibration), 0.1))),
+    )
+
+
+def verified(embeddings: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
+    return [
+        VerifiedPhoto(str(row), None, makes[row % len(makes)], "any", surface, embedding, 0.1)
+        for row, embedding in enumerate(embeddings)
+    ]
+
+
+def policy_of(surface: str) -> SurfacePolicy:
+    return SurfacePolicy()
+
+
+@pytest.fixture(scope="module")
+def champion() -> OneClassModel:
+    return fitted(photographs(200, 10), photographs(200, 11))
+
+
+@pytest.fixture(scope="module")
+def good() -> OneClassModel:
+    """Of the same world, with more photographs."""
+    return fitted(photographs(400, 20), photographs(400, 21))
+
+
+@pytest.fixture(scope="module")
+def poisoned() -> OneClassModel:
+    """A third of what it was fitted and calibrated on was generated."""
+    fit, calibration = (
+        np.concatenate([photographs(200, seed), photographs(100, seed + 1, shift=1)]) for seed in (30, 40)
+    )
+    return fitted(fit, calibration)
+
+
+@pytest.fixture(scope="module")
+def blind_to_sony() -> OneClassModel:
+    """Fitted on cameras unlike those of one make."""
+    narrow = photographs(300, 50)
+    return fitted(narrow[narrow @ OFF_CAMERA < 0], photographs(300, 51)[:150] * 0.3)
+
+
+HELD_OUT = verified(photographs(300, 60), makes=("Apple", "Sony", "Canon"))
+GENERATED = verified(photographs(60, 61, shift=1))
+
+
+def test_a_model_of_the_same_world_passes(champion, good):
+    report = judge(HELD_OUT, GENERATED, champion=champion, challenger=good, policy_of=policy_of)
+    assert report.failed == []
+    assert report.passed
+
+
+def test_the_champion_is_no_worse_than_itself(champion):
+    report = judge(HELD_OUT, GENERATED, champion=champion, challenger=champion, policy_of=policy_of)
+    assert report.passed
+    assert {check.changed_for_worse + check.changed_for_better for check in report.checks} == {0}
+
+
+def test_a_poisoned_model_lets_confirmed_ai_images_slip(champion, poisoned):
+    report = judge(HELD_OUT, GENERATED, champion=champion, challenger=poisoned, policy_of=policy_of)
+    assert not report.passed
+    assert "flagged_recall on confirmed AI images" in report.failed
+    recall = next(check for check in report.checks if check.name == "flagged_recall")
+    assert recall.champion > 0.8 > 0.3 > recall.challenger
+    assert recall.challenger_low < recall.challenger < recall.challenger_high
+
+
+def test_a_narrow_model_flags_too_many_photographs(champion, blind_to_sony):
+    report = judge(HELD_OUT, GENERATED, champion=champion, challenger=blind_to_sony, policy_of=policy_of)
+    assert "not_camera_fpr on all photographs" in report.failed
+
+
+def test_a_slice_that_got_worse_is_named(champion):
+    """Scans were among the champion's photographs; the challenger has forgotten them."""
+    scans = photographs(60, 70, shift=-1)
+    knows_scans = fitted(
+        np.concatenate([photographs(200, 10), scans[:40]]), np.concatenate([photographs(200, 11), scans[40:]])
+    )
+    held_out = [*HELD_OUT, *verified(photographs(40, 71, shift=-1), makes=("Epson",), surface="scans")]
+    report = judge(held_out, GENERATED, champion=knows_scans, challenger=champion, policy_of=policy_of)
+    assert {"not_camera_fpr on surface scans", "not_camera_fpr on make Epson"} <= set(report.failed)
+    assert not {"not_camera_fpr on surface default", "not_camera_fpr on make Sony"} & set(report.failed)
+
+
+@pytest.mark.parametrize(
+    ("calibrated_lower", "passed"),
+    [
+        (0.5, True),  # more false alarms than the champion's none, yet within the promise
+        (-0.5, False),  # ... and beyond it
+    ],
+)
+def test_a_challenger_may_use_what_the_policy_promises(champion, calibrated_lower, passed):
+    """A champion that flags no photograph at all may be succeeded by one that keeps its promise."""
+    silent = replace(champion, calibration_fused=champion.calibration_fused - 100)
+    challenger = replace(champion, calibration_fused=champion.calibration_fused - calibrated_lower)
+    report = judge(HELD_OUT, GENERATED, champion=silent, challenger=challenger, policy_of=policy_of)
+    flagged = next(check for check in report.checks if check.name == "flagged_fpr")
+    assert flagged.champion == 0 < flagged.challenger
+    assert worse_beyond_chance(flagged.changed_for_worse, flagged.changed_for_better)
+    assert flagged.passed is passed
+
+
+@pytest.mark.parametrize("count", [0, LEAST_GENERATED - 1])
+def test_without_confirmed_ai_images_no_model_promotes_itself(champion, good, count):
+    report = judge(HELD_OUT, GENERATED[:count], champion=champion, challenger=good, policy_of=policy_of)
+    assert report.failed == ["recall on confirmed AI images"]
+    assert "a person has to decide" in report.checks[-1].note
+
+
+def test_small_slices_are_not_judged_alone(champion, good):
+    few = [*HELD_OUT, *verified(photographs(19, 62), makes=("Leica",))]
+    report = judge(few, GENERATED, champion=champion, challenger=good, policy_of=policy_of)
+    slices = {check.slice for check in report.checks}
+    assert {"all photographs", "surface default", "make Apple", "make Sony"} <= slices
+    assert "make Leica" not in slices
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "beyond"),
+    [
+        (0, 0, False),  # nothing changed
+        (5, 0, False),  # 2 * 0.5^5 = 6 %
+        (6, 0, True),  # 3 %... one-sided 1.6 %
+        (10, 4, False),
+        (60, 30, True),
+        (0, 50, False),  # better
+    ],
+)
+def test_worse_beyond_chance(worse, better, beyond):
+    assert worse_beyond_chance(worse, better) is beyond
+
+
+def test_a_gate_rarely_refuses_what_is_no_worse():
+    """Under no difference each change is a coin toss; a check may fail with a probability of at most 2.5 %."""
+    tosses = np.random.default_rng(0).binomial(30, 0.5, 2000)
+    assert np.mean([worse_beyond_chance(int(worse), 30 - int(worse)) for worse in tosses]) < 0.03
+
+
+def test_the_report_goes_into_the_card(champion, good):
+    report = judge(HELD_OUT, GENERATED, champion=champion, challenger=good, policy_of=policy_of)
+    card = json.loads(json.dumps(report.as_json()))
+    assert card["passed"] is True
+    assert len(card["checks"]) == len(report.checks)
