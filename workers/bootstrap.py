@@ -1,0 +1,101 @@
+"""The composition root: Settings -> Dependencies. The one place where protocols meet their implementations.
+
+Build one `Dependencies` per process, after any fork: gRPC channels, database pools and a stay-open ExifTool do not
+survive one. Each part is imported and built when it is first asked for, so a process pays only for what it uses.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from pipeline.settings import Settings
+from workers import stream
+
+if TYPE_CHECKING:
+    import redis
+
+    from pipeline.adapters.triton import TritonClient
+    from pipeline.examine import Examiner
+    from pipeline.moderate import ModerationDeps
+    from pipeline.ports import ObjectStore
+    from pipeline.store import Stores, Transaction
+
+
+class SystemClock:
+    """Implements `ports.Clock`."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class Dependencies:
+    """Everything a process talks to. A context manager: leaving it closes what was opened, last first."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clock = SystemClock()
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._opened.close()
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        """Of the streams; Celery has connections of its own."""
+        client = stream.connect(self.settings.redis)
+        self._opened.callback(client.close)
+        return client
+
+    @cached_property
+    def stores(self) -> Stores:
+        from pipeline.store import Stores
+
+        stores = Stores(self.settings.postgres)
+        self._opened.callback(stores.close)
+        return stores
+
+    @cached_property
+    def objects(self) -> ObjectStore:
+        from pipeline.adapters.s3 import S3ObjectStore
+
+        return S3ObjectStore(self.settings.s3)
+
+    @cached_property
+    def triton(self) -> TritonClient:
+        from pipeline.adapters.triton import TritonClient
+
+        client = TritonClient(self.settings.triton)
+        self._opened.callback(client.close)
+        return client
+
+    @cached_property
+    def examiner(self) -> Examiner:
+        from pipeline.adapters.exiftool import ExifToolReader
+        from pipeline.adapters.triton import TritonDetector
+        from pipeline.examine import Examiner
+
+        reader = ExifToolReader(timeout=self.settings.limits.exiftool_timeout)
+        self._opened.callback(reader.close)
+        return Examiner(reader, TritonDetector(self.triton), self.settings.limits)
+
+    def moderation(self, transaction: Transaction) -> ModerationDeps:
+        """What `moderate` needs, its stores in this transaction."""
+        from pipeline.moderate import ModerationDeps
+
+        return ModerationDeps(
+            uploads=transaction.uploads,
+            results=transaction.results,
+            objects=self.objects,
+            registry=self.registry,
+            examiner=self.examiner,
+            settings=self.settings,
+        )

@@ -1,0 +1,89 @@
+"""`lenswatch consumer | worker | beat | web`: the processes of a deployment. Each runs until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.settings import Settings
+from workers import logs
+from workers.lanes import LANES
+
+WorkerLane = StrEnum("WorkerLane", [(lane.upper(), lane) for lane in LANES])  # type: ignore[misc]
+
+
+def consumer() -> None:
+    """Carry events from the streams into the ledger, and send their tasks."""
+    from workers import metrics
+    from workers.app import create_app, send_moderation
+    from workers.bootstrap import Dependencies
+    from workers.consumer import Consumer
+
+    settings = Settings()
+    logs.configure(settings, "consumer")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    celery = create_app(settings)
+    stop_metrics = metrics.serve(settings.worker.metrics_port)
+    with Dependencies(settings) as deps:
+        Consumer(deps.redis, deps.stores, lambda upload: send_moderation(celery, upload), settings).run(stop)
+    stop_metrics()
+
+
+def worker(
+    lane: Annotated[list[WorkerLane], typer.Option(help="Which queue to work on; may be repeated.")],
+    concurrency: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Work on the tasks of one lane, or of several."""
+    settings = Settings()
+    lanes = [one.value for one in lane]
+    logs.configure(settings, "worker-" + "-".join(lanes))
+    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before prometheus_client is imported, which reads it once
+        from workers import metrics
+        from workers.app import create_app
+        from workers.lanes import queue_name
+
+        app = create_app(settings)
+        app.moderates = any(one in {"live", "rescore", "backfill"} for one in lanes)
+        stop_metrics = metrics.serve(settings.worker.metrics_port, Path(folder))
+        queues = ",".join(queue_name(one) for one in lanes)
+        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        app.worker_main(["worker", f"--queues={queues}", f"--concurrency={concurrency}", "--loglevel=INFO", *quiet])
+        stop_metrics()
+
+
+def beat() -> None:
+    """Start the jobs of `workers/schedule.py` when they are due. Run exactly one."""
+    from workers.app import create_app
+
+    settings = Settings()
+    logs.configure(settings, "beat")
+    create_app(settings).Beat(loglevel="INFO", pidfile=None).run()
+
+
+def web() -> None:
+    """Serve the HTTP doors, the review API and the pages."""
+    import uvicorn
+
+    from workers.web.app import create_app
+
+    settings = Settings()
+    logs.configure(settings, "web")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.web.host,
+        port=settings.web.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+    )

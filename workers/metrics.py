@@ -1,0 +1,54 @@
+"""Every Prometheus metric, and where they can be scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from pipeline.records import Verdict
+from pipeline.settings import Settings
+
+# From one millisecond (EXIF of a small file) to the task's time limit.
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+EVENTS_ACCEPTED = Counter("lenswatch_events_accepted_total", "Events put on a stream, by door", ["door", "lane"])
+LEDGER_ROWS = Counter("lenswatch_ledger_events_total", "Events taken over from a stream", ["lane", "outcome"])
+VERDICTS = Counter("lenswatch_verdicts_total", "Verdicts written", ["kind", "surface"])
+STAGE_SECONDS = Histogram("lenswatch_stage_seconds", "Time per stage of one image", ["stage"], buckets=_BUCKETS)
+TASK_SECONDS = Histogram("lenswatch_task_seconds", "Time per task", ["task"], buckets=_BUCKETS)
+RETRIES = Counter("lenswatch_retries_total", "Attempts that failed and will be repeated", ["reason"])
+DEAD_LETTERS = Counter("lenswatch_dead_letters_total", "Work given up on", ["stage"])
+DELIVERIES = Counter("lenswatch_webhook_deliveries_total", "Tries to deliver a webhook", ["outcome"])
+LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where it waits", ["lane", "place"])
+LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"])
+
+
+def observe_verdict(verdict: Verdict, surface: str, timings_ms: Mapping[str, float], settings: Settings) -> None:
+    """Count a verdict and its stages. Surfaces nobody configured share one label: events must not invent series."""
+    known = surface == "default" or surface in settings.surfaces
+    VERDICTS.labels(verdict.kind.value, surface if known else "other").inc()
+    for stage, milliseconds in timings_ms.items():
+        STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
+
+
+def serve(port: int | None, multiprocess_folder: Path | None = None) -> Callable[[], None]:
+    """Answer scrapes at `port` (None: not at all); returns what stops it.
+
+    A Celery worker's children write their counts into `multiprocess_folder`, which its main process sums up.
+    """
+    if port is None:
+        return lambda: None
+    registry = REGISTRY
+    if multiprocess_folder is not None:
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=str(multiprocess_folder))  # type: ignore[no-untyped-call]
+    server, thread = start_http_server(port, registry=registry)
+
+    def stop() -> None:
+        server.shutdown()
+        thread.join()
+
+    return stop

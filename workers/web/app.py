@@ -1,0 +1,44 @@
+"""The ASGI application, by factory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from pipeline import __version__
+from pipeline.settings import Settings
+from workers.bootstrap import Dependencies
+from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts
+from workers.web.limits import BodyLimit
+
+DESCRIPTION = """\
+Tells a platform which uploaded images were formed by a camera, and which were not.
+
+Every verdict is **a signal, never proof**: it says how an image compares with the photographs that the model was
+calibrated on.
+"""
+
+STATIC = Path(__file__).parent / "static"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service. Connects to nothing before its first request."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with Dependencies(settings) as dependencies:
+            app.state.dependencies = dependencies
+            yield
+
+    app = FastAPI(title="Lenswatch", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.settings = settings
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    for module in (ingest, verdicts, review, dead_letters, operations, pages):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app

@@ -1,0 +1,73 @@
+"""The HTTP doors: one event, or the notification of an S3 server. They touch Redis and nothing else."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query
+from pydantic import BaseModel
+
+from pipeline.errors import InvalidEvent
+from pipeline.events import events_from_s3
+from pipeline.records import Lane, UploadEvent
+from workers.stream import submit
+from workers.web.auth import require_key
+from workers.web.problems import documented
+from workers.web.state import Deps
+
+router = APIRouter(
+    prefix="/v1",
+    tags=["events"],
+    dependencies=[Depends(require_key)],
+    responses=documented(
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ),
+)
+
+
+class Accepted(BaseModel):
+    """The event is on its stream, from which nothing gets lost."""
+
+    event_id: str
+    entry_id: str
+    """Of the stream's entry."""
+
+
+class AcceptedNotification(BaseModel):
+    accepted: list[Accepted]
+    """Empty where the notification told of no new object."""
+
+
+@router.post("/uploads", status_code=HTTPStatus.ACCEPTED)
+def accept_upload(event: UploadEvent, deps: Deps) -> Accepted:
+    """Take one upload event. Sending it again is harmless. 503 with `Retry-After`: nothing was taken."""
+    if event.callback is not None and event.callback not in deps.settings.web.webhooks:
+        raise InvalidEvent("callback: no webhook of this name is configured")
+    return Accepted(event_id=event.event_id, entry_id=submit(deps.redis, deps.settings, event, door="http"))
+
+
+@router.post("/hooks/s3", status_code=HTTPStatus.ACCEPTED)
+def accept_s3_notification(
+    payload: Annotated[dict[str, Any], Body(description="`Records` (AWS, MinIO) or one EventBridge event.")],
+    deps: Deps,
+    surface: Annotated[
+        str, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Of the bucket's uploads.")
+    ] = "default",
+    lane: Lane = Lane.LIVE,
+) -> AcceptedNotification:
+    """Take the objects that an S3 notification tells of; whatever else happened to a bucket is ignored.
+
+    A notification names neither surface nor lane: give them in the URL that the bucket's notifications go to.
+    """
+    events = [event.model_copy(update={"surface": surface, "lane": lane}) for event in events_from_s3(payload)]
+    return AcceptedNotification(
+        accepted=[
+            Accepted(event_id=event.event_id, entry_id=submit(deps.redis, deps.settings, event, door="s3_hook"))
+            for event in events
+        ]
+    )

@@ -1,0 +1,100 @@
+"""Errors as RFC 9457 `application/problem+json`, from our exception tree and from FastAPI's."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from pipeline.errors import Conflict, InvalidEvent, NotFound, PipelineError, RetryableError
+from workers.stream import BucketNotAllowed, StreamFull
+
+log = structlog.get_logger(__name__)
+
+RETRY_AFTER = "5"
+"""Seconds that a client should wait while a server behind us is away or full."""
+
+_STATUS: dict[type[PipelineError], tuple[HTTPStatus, str]] = {
+    BucketNotAllowed: (HTTPStatus.FORBIDDEN, "bucket_not_allowed"),
+    InvalidEvent: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_event"),
+    NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
+    Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    StreamFull: (HTTPStatus.SERVICE_UNAVAILABLE, "stream_full"),
+    RetryableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+}
+"""The nearest class in an error's ancestry decides."""
+
+
+class Problem(BaseModel):
+    """RFC 9457."""
+
+    type: str = "about:blank"
+    """`urn:lenswatch:problem:<code>`, stable."""
+    title: str
+    status: int
+    detail: str = ""
+    errors: list[dict[str, Any]] | None = None
+    """Which fields of the request are wrong, where that is the problem."""
+
+
+def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for these errors."""
+    content = {"application/problem+json": {"schema": Problem.model_json_schema()}}
+    return {status.value: {"description": status.phrase, "content": content} for status in statuses}
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of `app` as a problem."""
+    app.exception_handler(PipelineError)(_pipeline_error)
+    app.exception_handler(HTTPException)(_http_error)
+    app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(Exception)(_unexpected)
+
+
+def problem(
+    status: HTTPStatus,
+    code: str,
+    detail: str = "",
+    *,
+    headers: dict[str, str] | None = None,
+    errors: list[dict[str, Any]] | None = None,
+) -> JSONResponse:
+    body = Problem(
+        type=f"urn:lenswatch:problem:{code}", title=status.phrase, status=status, detail=detail, errors=errors
+    )
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def _pipeline_error(_request: Request, error: PipelineError) -> JSONResponse:
+    status, code = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
+    busy = status is HTTPStatus.SERVICE_UNAVAILABLE
+    if busy:
+        log.warning("request_refused", reason=code, error=str(error))
+    # What is wrong with a server of ours is for our logs alone.
+    detail = "A server behind this one is busy or away; try again." if busy else str(error)
+    return problem(status, code, detail, headers={"Retry-After": RETRY_AFTER} if busy else None)
+
+
+def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers) if error.headers else None
+    return problem(status, status.name.lower(), str(error.detail), headers=headers)
+
+
+def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+    errors = [{"field": ".".join(map(str, found["loc"])), "message": found["msg"]} for found in error.errors()]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", errors=jsonable_encoder(errors))
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("request_failed", path=request.url.path, exc_info=error)
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
