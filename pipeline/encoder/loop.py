@@ -1,44 +1,84 @@
-"""What both trainings share: budget, schedule, moving average, checkpoints, log, processes, mixed precision."""
+"""The training loop that both networks share: budget, schedule, moving average, checkpoints and log."""
 
-import ctypes
 import json
 import math
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+
+from pipeline.encoder.place import Workplace
 
 T = TypeVar("T")
+Weights = dict[str, Tensor]
+Batch = tuple[npt.NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast: either `steps` or `minutes` (of all sittings together) is the budget."""
+
+    minutes: float | None = 50
+    steps: int | None = None
+    learning_rate: float = 1.5e-3
+    """Peak of the one-cycle schedule."""
+    average: float = 0.998
+    """Decay of the moving average of the weights."""
+    checkpoint_seconds: float = 60
+    evaluate_seconds: float = 600
+
+
+class Task(Protocol):
+    """What is trained. `loop.fit` does the rest."""
+
+    name: str
+    model: nn.Module
+    patches_per_batch: int
+    identity: dict[str, Any]
+    """What a checkpoint must have been trained for, to be gone on from (plain JSON values)."""
+
+    def batch(self, step: int) -> Batch:
+        """Arrays of one step in this process; random numbers from seed, process and step alone, so runs resume."""
+        ...
+
+    def losses(self, model: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Scalars by name; their sum is minimised."""
+        ...
+
+    def evaluate(self, weights: Weights) -> dict[str, Any]:
+        """Figures on held-out data, plain JSON values."""
+        ...
+
+    def export(self, weights: Weights, facts: dict[str, Any]) -> None:
+        """Write the release's files; `facts` say how the training went."""
+        ...
 
 
 @dataclass(slots=True)
 class Budget:
-    """When training ends: after `steps`, or after `minutes` of training (those before a resume count)."""
+    """How much of the schedule is used up."""
 
-    steps: int | None
-    minutes: float | None
+    schedule: Schedule
     step: int = 0
     seconds: float = 0.0
     _since: float = field(default_factory=time.monotonic)
 
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise ValueError("give either steps or minutes")
-
     @property
     def progress(self) -> float:
-        """Share of the budget that is spent, in [0, 1]."""
-        if self.steps is not None:
-            return min(1.0, self.step / self.steps)
-        return min(1.0, self.seconds / (60 * (self.minutes or 0) or 1))
+        """In [0, 1]."""
+        if self.schedule.steps is not None:
+            return min(1.0, self.step / max(1, self.schedule.steps))
+        if self.schedule.minutes is None:
+            raise ValueError("give either steps or minutes")
+        return min(1.0, self.seconds / max(1e-9, 60 * self.schedule.minutes))
 
     def tick(self) -> None:
         """One step is done."""
@@ -55,88 +95,110 @@ def one_cycle(progress: float, peak: float, warm_up: float = 0.08) -> float:
     return peak * (0.001 + 0.999 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2)
 
 
-class Average:
-    """Exponential moving average of a module's weights: what is evaluated and exported."""
-
-    def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
-        self.decay = decay
-        self.weights = {name: value.detach().clone() for name, value in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Follow quickly at first, so that the average never holds on to the random start."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in module.state_dict().items():
-            self.weights[name].lerp_(value, 1 - decay)
+@torch.no_grad()
+def follow(average: Weights, module: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average, in place; quick at first, so that it never holds on to the random start."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, value in module.state_dict().items():
+        if value.is_floating_point():
+            average[name].lerp_(value, 1 - decay)
 
 
-@dataclass(frozen=True, slots=True)
-class Workplace:
-    """Which of how many processes this is, and what it computes on."""
+class _Run:
+    """The state of one run, and how it gets to disk and back."""
 
-    device: torch.device
-    rank: int = 0
-    world: int = 1
+    def __init__(self, task: Task, schedule: Schedule, out: Path, place: Workplace) -> None:
+        self.task, self.schedule, self.out, self.place = task, schedule, out, place
+        self.model = task.model.to(place.device)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), weight_decay=1e-4)
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.budget = Budget(schedule)
+        self.checkpoint = out / f"{task.name}.pt"
+        if self.checkpoint.exists():
+            self._resume()
+
+    def step(self, model: nn.Module, batch: Batch) -> dict[str, float]:
+        """One optimiser step; the losses by name."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = one_cycle(self.budget.progress, self.schedule.learning_rate)
+        tensors = tuple(torch.from_numpy(array).to(self.place.device, non_blocking=True) for array in batch)
+        losses = self.task.losses(model, tensors)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        follow(self.average, self.model, self.schedule.average, self.budget.step)
+        self.budget.tick()
+        return {name: round(loss.item(), 4) for name, loss in losses.items()}
 
     @property
-    def is_first(self) -> bool:
-        return self.rank == 0
+    def facts(self) -> dict[str, Any]:
+        return {
+            "steps": self.budget.step,
+            "patch_passes": self.budget.step * self.task.patches_per_batch * self.place.world,
+            "minutes": round(self.budget.seconds / 60, 1),
+            "device": self.place.description,
+        }
 
-    @property
-    def description(self) -> str:
-        kind = torch.cuda.get_device_name() if self.device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-        return f"{self.world} x {kind}, {'bf16' if has_bf16(self.device) else 'fp32'}"
+    def save(self) -> None:
+        """All or nothing: a run that dies while writing keeps its last checkpoint."""
+        if not self.place.is_first:
+            return
+        part = self.checkpoint.with_suffix(".part")
+        state = {
+            "identity": self.task.identity,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+            "step": self.budget.step,
+            "seconds": self.budget.seconds,
+        }
+        torch.save(state, part)
+        part.replace(self.checkpoint)
 
-    def precision(self) -> AbstractContextManager[object]:
-        """bf16 where the device computes in it, else float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=has_bf16(self.device))
-
-    def share(self, module: nn.Module) -> nn.Module:
-        """The module with gradients averaged over all processes."""
-        if self.world == 1:
-            return module
-        return nn.parallel.DistributedDataParallel(module)
-
-
-def has_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-@contextmanager
-def workplace() -> Iterator[Workplace]:
-    """Join the processes that torchrun started, if it did; NCCL on GPUs, gloo on CPUs."""
-    keep_freed_memory()
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if world > 1:
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Workplace(device, rank, world)
-    finally:
-        if world > 1:
-            distributed.destroy_process_group()
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, map_location=self.place.device, weights_only=True)
+        if state["identity"] != self.task.identity:
+            raise ValueError(f"{self.checkpoint} was trained for something else: choose another output folder")
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = state["average"]
+        self.budget.step, self.budget.seconds = state["step"], state["seconds"]
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to keep large blocks instead of returning them to the system; nothing where there is no glibc.
+def fit(task: Task, schedule: Schedule, out: Path, place: Workplace) -> None:
+    """Train until the budget is spent, going on from OUT/<name>.pt if there is one; evaluate and export at the end.
 
-    Each step frees and allocates the same gigabytes; without this the CPU spends a fifth of the time on page faults
-    (165 -> 215 patches/s in training).
+    Losses and held-out figures go to OUT/<name>.jsonl, one JSON object a line.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4  # malloc.h
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, -1)  # never
-        mallopt(top_pad, 256 * 2**20)
+    run = _Run(task, schedule, out, place)
+    model = place.share(run.model)
+    log = out / f"{task.name}.jsonl"
+    saved = evaluated = time.monotonic()
+    with _progress_bar(task.name, active=place.is_first) as bar:
+        said = bar.add_task(task.name, total=1.0, loss="")
+        for batch in _ahead(task.batch, run.budget.step):
+            if place.any(run.budget.progress >= 1):
+                break
+            losses = run.step(model, batch)
+            bar.update(said, completed=run.budget.progress, loss=f"loss {sum(losses.values()):.3f}")
+            now = time.monotonic()
+            if run.budget.step % 20 == 0 and place.is_first:
+                _write(log, run.facts | losses)
+            if now - saved > schedule.checkpoint_seconds:
+                run.save()
+                saved = now
+            if now - evaluated > schedule.evaluate_seconds and place.is_first:
+                _write(log, run.facts | {"held_out": task.evaluate(run.average)})
+                evaluated = now
+    run.save()
+    if place.is_first:
+        held_out = task.evaluate(run.average)
+        _write(log, run.facts | {"held_out": held_out})
+        task.export(run.average, run.facts | {"held_out": held_out})
 
 
-def ahead(produce: Callable[[int], T], first: int) -> Iterator[T]:
+def _ahead(produce: Callable[[int], T], first: int) -> Iterator[T]:
     """produce(first), produce(first + 1), ... with the next one made in the background."""
     with ThreadPoolExecutor(1) as worker:
         following = worker.submit(produce, first)
@@ -146,45 +208,22 @@ def ahead(produce: Callable[[int], T], first: int) -> Iterator[T]:
             yield current
 
 
-def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """All or nothing: a run that dies while writing keeps its last checkpoint."""
-    part = path.with_suffix(".part")
-    torch.save(dict(state), part)
-    part.replace(path)
+def _progress_bar(title: str, *, active: bool) -> Progress:
+    columns = (
+        TextColumn(title),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+    )
+    return Progress(*columns, disable=not active)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    return state
+def _write(log: Path, facts: dict[str, Any]) -> None:
+    with log.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(facts) + "\n")
 
 
-class Log:
-    """JSON lines beside the run, and a progress bar; silent in all processes but the first."""
-
-    def __init__(self, path: Path, title: str, budget: Budget, *, active: bool) -> None:
-        self._path, self._budget, self._active = path, budget, active
-        said = TextColumn("{task.fields[said]}")
-        self._bar = Progress(
-            TextColumn(title), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), said, disable=not active
-        )
-        self._task = self._bar.add_task(title, total=1.0, said="")
-
-    def __enter__(self) -> "Log":
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def advance(self, said: str) -> None:
-        self._bar.update(self._task, completed=self._budget.progress, said=said)
-
-    def write(self, **facts: Any) -> None:
-        if self._active:
-            line = json.dumps({"step": self._budget.step, "seconds": round(self._budget.seconds, 1), **facts})
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-
-
-def to_device(array: Any, device: torch.device) -> Tensor:
-    return torch.from_numpy(array).to(device, non_blocking=True)
+def random_for(seed: int, place: Workplace, step: int) -> np.random.Generator:
+    """The random numbers of one step in one process."""
+    return np.random.default_rng((seed, place.rank, step))

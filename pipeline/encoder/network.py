@@ -130,7 +130,7 @@ class Stage(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            maps = F.relu(norm(conv(maps)), inplace=True)
+            maps = F.relu(norm(conv(maps)))
         pooled: Tensor = self.pool(maps)
         return pooled
 

@@ -3,14 +3,12 @@
     python -m pipeline.encoder.train --data FOLDER --out FOLDER --minutes 50
     torchrun --nproc-per-node 8 -m pipeline.encoder.train --data FOLDER --out FOLDER --steps 100000
 
-The same command trains on GPUs and on CPUs, and goes on from `checkpoint.pt` in the output folder if there is one.
-Needs only torch, NumPy, Pillow, safetensors and rich.
+The same command trains on GPUs and on CPUs, and goes on from `encoder.pt` in the output folder if there is one.
 """
 
 import argparse
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +18,12 @@ from torch import Tensor, nn
 
 from pipeline.encoder.data import Tile, TileCache, balanced_weights, cut, degrade
 from pipeline.encoder.export import export_encoder
-from pipeline.encoder.loop import (
-    Average,
-    Budget,
-    Log,
-    Workplace,
-    ahead,
-    load_checkpoint,
-    one_cycle,
-    save_checkpoint,
-    to_device,
-    workplace,
-)
-from pipeline.encoder.network import ExifHeads, SdaieEncoder
+from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
+from pipeline.encoder.network import DIMENSIONS, ExifHeads, SdaieEncoder
+from pipeline.encoder.place import Workplace, workplace
 from pipeline.encoder.pretext import Tag, choose_tags, labels, pretext_loss, tag_accuracies
+
+EVALUATED_PATCHES = 16
 
 
 @dataclass(frozen=True)
@@ -42,20 +32,44 @@ class EncoderTraining:
 
     data: Path
     out: Path
-    minutes: float | None = 50
-    steps: int | None = None
     name: str = "sdaie-small"
     cache: Path | None = None
     images: int = 32
     """Images in a batch of one process."""
     patches: int = 8
     """Patches of each."""
-    learning_rate: float = 1e-3
     degraded: float = 0.3
     """Share of images that are lightly degraded."""
     seed: int = 0
-    checkpoint_seconds: float = 60
-    evaluate_seconds: float = 600
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+class StandardisedHeads(nn.Module):
+    """`ExifHeads` on features brought to zero mean and unit deviation over the batch, which they learn faster on.
+
+    `folded` is the same function as plain heads, so what is exported is the paper's network.
+    """
+
+    def __init__(self, tags: Sequence[Tag]) -> None:
+        super().__init__()
+        self.standard = nn.BatchNorm1d(DIMENSIONS, affine=False)
+        self.heads = ExifHeads(tag.size for tag in tags)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, 528) -> (B, T, K)."""
+        standardised: Tensor = self.standard(features.float().flatten(0, 1))
+        outputs: Tensor = self.heads(standardised)
+        return outputs.float().unflatten(0, features.shape[:2])
+
+    @torch.no_grad()
+    def folded(self) -> ExifHeads:
+        """Plain heads that give, on raw features, what these give in evaluation mode."""
+        plain = ExifHeads(self.heads.sizes).to(self.standard.running_mean.device)
+        scale = (self.standard.running_var + self.standard.eps).rsqrt()
+        for ours, theirs in zip(plain.heads, self.heads.heads, strict=True):
+            ours.weight.copy_(theirs.weight * scale)
+            ours.bias.copy_(theirs.bias - ours.weight @ self.standard.running_mean)
+        return plain
 
 
 class PretextModel(nn.Module):
@@ -67,71 +81,37 @@ class PretextModel(nn.Module):
 
     def __init__(self, tags: Sequence[Tag]) -> None:
         super().__init__()
-        sizes = [tag.size for tag in tags]
-        self.encoder, self.heads, self.patch_heads = SdaieEncoder(), ExifHeads(sizes), ExifHeads(sizes)
+        self.encoder = SdaieEncoder()
+        self.heads, self.patch_heads = StandardisedHeads(tags), StandardisedHeads(tags)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, T, 64, 64, 3) -> outputs of the heads (B, T, K): on the tokens, and on the patches alone."""
         features = self.encoder.forward_patches(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])  # (B, T, 528)
-        return self.heads(self.encoder.mix(features)).float(), self.patch_heads(features).float()
+        return self.heads(self.encoder.mix(features)), self.patch_heads(features)
 
 
-def train_encoder(run: EncoderTraining) -> Path:
-    """Train, or go on training, and export encoder.safetensors and encoder.json to `run.out`, which is returned."""
-    run.out.mkdir(parents=True, exist_ok=True)
-    with workplace() as place:
-        _Trainer(run, place).train()
-    return run.out
+class PretextTask:
+    """`loop.Task` of the encoder."""
 
+    name = "encoder"
 
-class _Trainer:
     def __init__(self, run: EncoderTraining, place: Workplace) -> None:
         self.run, self.place = run, place
         self.cache = TileCache(run.data, run.cache or run.out / "cache")
         tiles = self.cache.tiles
-        self.fit = np.array([n for n, tile in enumerate(tiles) if not tile.held_out])
-        self.held_out = np.array([n for n, tile in enumerate(tiles) if tile.held_out])
-        self.tags = choose_tags([tile.tags for tile in _one_per_photograph([tiles[n] for n in self.fit])])
+        self.fit = [n for n, tile in enumerate(tiles) if not tile.held_out]
+        self.held_out = [n for n, tile in enumerate(tiles) if tile.held_out]
+        self.tags = choose_tags([tile.tags for tile in self._photographs(self.fit)])
         self.labels = labels(self.tags, [tile.tags for tile in tiles])
         self.weights = balanced_weights([tiles[n] for n in self.fit])
-
+        self.patches_per_batch = run.images * run.patches
+        self.identity = {"tags": [[tag.name, *tag.classes] for tag in self.tags]}
         torch.manual_seed(run.seed)
-        self.model = PretextModel(self.tags).to(place.device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), weight_decay=1e-4)
-        self.average = Average(self.model)
-        self.budget = Budget(run.steps, None if run.steps else run.minutes)
-        self._resume()
+        self.model: nn.Module = PretextModel(self.tags)
 
-    @property
-    def patch_passes(self) -> int:
-        return self.budget.step * self.run.images * self.run.patches * self.place.world
-
-    def train(self) -> None:
-        model = self.place.share(self.model)
-        saved = evaluated = time.monotonic()
-        with Log(self.run.out / "log.jsonl", "encoder", self.budget, active=self.place.is_first) as log:
-            for patches, targets in ahead(self._batch, self.budget.step):
-                if self._finished():
-                    break
-                losses = self._step(model, to_device(patches, self.place.device), to_device(targets, self.place.device))
-                log.advance(f"loss {sum(losses):.2f}  {self.patch_passes:,} patches")
-                if self.budget.step % 20 == 0:
-                    log.write(tokens=round(losses[0], 4), patches=round(losses[1], 4), patch_passes=self.patch_passes)
-                if time.monotonic() - saved > self.run.checkpoint_seconds:
-                    self._save()
-                    saved = time.monotonic()
-                if time.monotonic() - evaluated > self.run.evaluate_seconds:
-                    log.write(held_out=self._held_out_accuracies())
-                    evaluated = time.monotonic()
-            self._save()
-            if self.place.is_first:
-                accuracies = self._held_out_accuracies()
-                log.write(held_out=accuracies)
-                self._export(accuracies)
-
-    def _batch(self, step: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """uint8 (B, T, 64, 64, 3) and labels (B, 14). Its random numbers depend on seed, process and step alone."""
-        random = np.random.default_rng((self.run.seed, self.place.rank, step))
+    def batch(self, step: int) -> Batch:
+        """uint8 (B, T, 64, 64, 3) and labels (B, 14)."""
+        random = random_for(self.run.seed, self.place, step)
         numbers = random.choice(self.fit, self.run.images, p=self.weights)
         crops = []
         for number in numbers:
@@ -141,108 +121,77 @@ class _Trainer:
             crops.append(cut(pixels, self.run.patches, random))
         return np.stack(crops), self.labels[numbers]
 
-    def _step(self, model: nn.Module, patches: Tensor, targets: Tensor) -> tuple[float, float]:
-        for group in self.optimiser.param_groups:
-            group["lr"] = one_cycle(self.budget.progress, self.run.learning_rate)
+    def losses(self, model: nn.Module, batch: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        patches, targets = batch
         with self.place.precision():
             on_tokens, on_patches = model(patches)
-        token_loss = pretext_loss(on_tokens, targets, self.tags)
-        patch_loss = pretext_loss(on_patches, targets, self.tags)
-        (token_loss + patch_loss).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.average.update(self.model, self.budget.step)
-        self.budget.tick()
-        return token_loss.item(), patch_loss.item()
-
-    def _finished(self) -> bool:
-        """All processes stop at the same step, though their clocks differ."""
-        done = torch.tensor(float(self.budget.progress >= 1), device=self.place.device)
-        if self.place.world > 1:
-            torch.distributed.all_reduce(done)
-        return bool(done > 0)
+        return {
+            "tokens": pretext_loss(on_tokens, targets, self.tags),
+            "patches": pretext_loss(on_patches, targets, self.tags),
+        }
 
     @torch.inference_mode()
-    def _held_out_accuracies(self) -> dict[str, dict[str, float]]:
-        """Of the averaged weights, on undegraded tiles of held-out sources and cameras, 16 patches each."""
-        encoder, heads = self._averaged()
+    def evaluate(self, weights: Weights) -> dict[str, Any]:
+        """Accuracy of each head on undegraded tiles of held-out sources and cameras."""
+        if not self.held_out:
+            return {}
+        encoder, heads = self._with(weights)
         random = np.random.default_rng(self.run.seed)
         outputs = []
-        for numbers in np.array_split(self.held_out, max(1, len(self.held_out) // 16)):
-            patches = np.concatenate([cut(self.cache.tile(n), 16, random) for n in numbers])
+        for numbers in np.array_split(self.held_out, -(-len(self.held_out) // 16)):
+            patches = np.concatenate([cut(self.cache.tile(n), EVALUATED_PATCHES, random) for n in numbers])
             with self.place.precision():
-                embeddings = encoder(to_device(patches, self.place.device), [16] * len(numbers))
-                outputs.append(heads(embeddings).float())
-        return tag_accuracies(torch.cat(outputs), to_device(self.labels[self.held_out], self.place.device), self.tags)
+                on_device = torch.from_numpy(patches).to(self.place.device)
+                outputs.append(heads(encoder(on_device, [EVALUATED_PATCHES] * len(numbers))).float().cpu())
+        return tag_accuracies(torch.cat(outputs), torch.from_numpy(self.labels[self.held_out]), self.tags)
 
-    def _averaged(self) -> tuple[SdaieEncoder, ExifHeads]:
-        model = PretextModel(self.tags).to(self.place.device)
-        model.load_state_dict(self.average.weights)
-        return model.encoder.eval(), model.heads.eval()
-
-    def _export(self, accuracies: dict[str, dict[str, float]]) -> None:
+    def export(self, weights: Weights, facts: dict[str, Any]) -> None:
         recipe = {key: value for key, value in asdict(self.run).items() if key not in ("data", "out", "cache", "name")}
-        tiles = self.cache.tiles
         training = {
             "data": self.run.data.name,
             "photographs": {
-                "fit": len(_one_per_photograph([tiles[n] for n in self.fit])),
-                "held_out": len(_one_per_photograph([tiles[n] for n in self.held_out])),
+                "fit": len(self._photographs(self.fit)),
+                "held_out": len(self._photographs(self.held_out)),
             },
-            "steps": self.budget.step,
-            "patch_passes": self.patch_passes,
-            "minutes": round(self.budget.seconds / 60, 1),
-            "device": self.place.description,
-            "recipe": recipe | {"average": self.average.decay, "all_tokens": True, "patch_heads": True},
-            "held_out": accuracies,
+            "recipe": recipe | {"every_token_is_a_read_out": True, "heads_on_patches": True, "standardised": True},
+            **facts,
         }
-        export_encoder(self.run.out, *self._averaged(), self.tags, self.run.name, training)
+        export_encoder(self.run.out, *self._with(weights), self.tags, self.run.name, training)
 
-    def _save(self) -> None:
-        if self.place.is_first:
-            state = {
-                "model": self.model.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "average": self.average.weights,
-                "step": self.budget.step,
-                "seconds": self.budget.seconds,
-                "tags": [asdict(tag) | {"classes": list(tag.classes)} for tag in self.tags],
-            }
-            save_checkpoint(self.run.out / "checkpoint.pt", state)
+    def _with(self, weights: Weights) -> tuple[SdaieEncoder, ExifHeads]:
+        model = PretextModel(self.tags).to(self.place.device)
+        model.load_state_dict(weights)
+        return model.encoder.eval(), model.heads.folded().eval()
 
-    def _resume(self) -> None:
-        path = self.run.out / "checkpoint.pt"
-        if not path.exists():
-            return
-        state = load_checkpoint(path, self.place.device)
-        if tuple(Tag(t["name"], t["kind"], tuple(t["classes"])) for t in state["tags"]) != self.tags:
-            raise ValueError(f"{path} was trained on other tags: choose another output folder")
-        self.model.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average.weights = state["average"]
-        self.budget.step, self.budget.seconds = state["step"], state["seconds"]
+    def _photographs(self, numbers: Sequence[int]) -> list[Tile]:
+        """One tile of each photograph."""
+        return list({self.cache.tiles[n].photograph: self.cache.tiles[n] for n in numbers}.values())
 
 
-def _one_per_photograph(tiles: Sequence[Tile]) -> list[Tile]:
-    return list({tile.photograph: tile for tile in tiles}.values())
+def train_encoder(run: EncoderTraining) -> None:
+    """Train, or go on training, and export encoder.safetensors and encoder.json to `run.out`."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    with workplace() as place:
+        fit(PretextTask(run, place), run.schedule, run.out, place)
 
 
 def main() -> None:
-    """Command line: every field of `EncoderTraining` is an option."""
+    """The command line of a machine that has nothing but torch, NumPy, Pillow, safetensors and rich."""
     parser = argparse.ArgumentParser(description="Train the SDAIE encoder on photographs with EXIF.")
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs, with or without manifest.csv")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint, log and exported weights go here")
     parser.add_argument("--cache", type=Path, help="decoded tiles go here [OUT/cache]")
     parser.add_argument("--name", default=EncoderTraining.name)
-    parser.add_argument("--minutes", type=float, default=EncoderTraining.minutes)
+    parser.add_argument("--minutes", type=float, default=Schedule.minutes)
     parser.add_argument("--steps", type=int, help="instead of --minutes")
+    parser.add_argument("--learning-rate", type=float, default=Schedule.learning_rate)
     parser.add_argument("--images", type=int, default=EncoderTraining.images, help="images in a batch of one process")
     parser.add_argument("--patches", type=int, default=EncoderTraining.patches, help="patches of each image")
-    parser.add_argument("--learning-rate", type=float, default=EncoderTraining.learning_rate)
     parser.add_argument("--degraded", type=float, default=EncoderTraining.degraded, help="share of degraded images")
     parser.add_argument("--seed", type=int, default=EncoderTraining.seed)
-    train_encoder(EncoderTraining(**vars(parser.parse_args())))
+    options = vars(parser.parse_args())
+    schedule = Schedule(**{key: options.pop(key) for key in ("minutes", "steps", "learning_rate")})
+    train_encoder(EncoderTraining(**options, schedule=schedule))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""`lenswatch train`: the encoder, the binary detector and the one-class model, each from a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.cli.one_class import train_one_class
+
+app = typer.Typer(help="Train the detector's parts; each goes on from its checkpoint.", no_args_is_help=True)
+
+Minutes = Annotated[float, typer.Option(help="Time budget, those before a resume included.")]
+Steps = Annotated[int | None, typer.Option(help="Instead of --minutes.")]
+Cache = Annotated[Path | None, typer.Option(help="Decoded tiles go here [OUT/cache].")]
+Out = Annotated[Path, typer.Option(help="Checkpoint, log and exported weights go here.")]
+Name = Annotated[str, typer.Option(help="Name of the release.")]
+
+
+@app.command()
+def encoder(
+    data: Annotated[Path, typer.Option(help="Folder of photographs with EXIF, with or without manifest.csv.")],
+    out: Out,
+    minutes: Minutes = 50,
+    steps: Steps = None,
+    cache: Cache = None,
+    name: Name = "sdaie-small",
+    seed: int = 0,
+) -> None:
+    """Learn from photographs what their EXIF says (several GPUs: torchrun -m pipeline.encoder.train)."""
+    from pipeline.encoder.loop import Schedule  # torch takes seconds to import: only where it is used
+    from pipeline.encoder.train import EncoderTraining, train_encoder
+
+    schedule = Schedule(minutes=minutes, steps=steps)
+    train_encoder(EncoderTraining(data, out, name=name, cache=cache, seed=seed, schedule=schedule))
+
+
+@app.command()
+def binary(
+    data: Annotated[Path, typer.Option(help="Folder of photographs.")],
+    ai: Annotated[Path, typer.Option(help="Folder of generated images.")],
+    encoder: Annotated[Path, typer.Option(help="Release folder with the trained encoder, or its encoder.safetensors.")],
+    out: Out,
+    minutes: Minutes = 18,
+    steps: Steps = None,
+    cache: Cache = None,
+    name: Name = "sdaie-small",
+    seed: int = 0,
+) -> None:
+    """Learn to tell photographs from generated images, staying close to the encoder's features."""
+    from pipeline.encoder.binary import BinaryTraining, train_binary
+    from pipeline.encoder.loop import Schedule
+
+    release = encoder.parent if encoder.is_file() else encoder
+    schedule = Schedule(minutes=minutes, steps=steps)
+    train_binary(BinaryTraining(data, ai, release, out, name=name, cache=cache, seed=seed, schedule=schedule))
+
+
+app.command("one-class")(train_one_class)
