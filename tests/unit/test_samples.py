@@ -1,0 +1,47 @@
+"""The sample images of `lenswatch up`."""
+
+import pytest
+from PIL import ExifTags, Image
+
+from pipeline.decode import decode
+from pipeline.patches import cut
+from pipeline.settings import LimitSettings
+from workers.local.samples import write_samples
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return write_samples(tmp_path_factory.mktemp("samples") / "new")
+
+
+def test_every_sample_decodes_and_has_patches(samples):
+    assert len(samples) == len({path.name for path in samples}) == 9
+    for path in samples:
+        image = decode(path.read_bytes(), LimitSettings())
+        assert len(cut(image, 8).corners) == 8, path.name
+
+
+def test_simulated_photographs_carry_a_cameras_exif(samples):
+    simulated = [path for path in samples if path.name.startswith("simulated")]
+    isos = []
+    for path in simulated:
+        exif = Image.open(path).getexif()
+        assert exif[ExifTags.Base.Make] == "Lenswatch"
+        isos.append(exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings])
+    assert isos == [100, 400, 1600, 3200]
+
+
+def test_the_same_bytes_every_time(samples, tmp_path):
+    again = write_samples(tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in samples]
+
+
+def test_originals_are_added_where_they_are(tmp_path):
+    originals = tmp_path / "shared" / "data" / "originals"
+    originals.mkdir(parents=True)
+    (originals / "a.jpg").write_bytes(b"bytes")
+    paths = write_samples(tmp_path / "out", tmp_path / "shared")
+    assert paths[-1].name == "original_a.jpg"
+    assert paths[-1].read_bytes() == b"bytes"
+    assert len(paths) == 10
+    assert len(write_samples(tmp_path / "out", tmp_path / "nowhere")) == 9
