@@ -18,7 +18,7 @@ def test_every_sample_decodes_and_has_patches(samples):
     assert len(samples) == len({path.name for path in samples}) == 9
     for path in samples:
         image = decode(path.read_bytes(), LimitSettings())
-        assert len(cut(image, 8).corners) == 8, path.name
+        assert len(cut(image, 64).corners) >= 60, path.name
 
 
 def test_simulated_photographs_carry_a_cameras_exif(samples):

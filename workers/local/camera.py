@@ -84,11 +84,13 @@ def landscape(height: int, width: int, seed: int) -> Linear:
         soil = soil * (1 + 0.3 * fractal_noise(height, width, 0.9, random)[..., None])
         scene = np.where((y > ridge)[..., None], soil, scene)
     for _ in range(12):
-        top, left, size = random.uniform(0.55, 0.9), random.uniform(0, width / height), random.uniform(0.03, 0.15)
-        block = (y > top) & (y < top + size) & (x > left) & (x < left + 1.5 * size)
-        bricks = 1 + 0.2 * np.sign(np.sin(300 * y / (1 + size)) * np.sin(170 * x))
-        colour = random.uniform(0.05, 0.7, 3) * bricks[..., None] * (1 - 0.5 * (x - left) / size)[..., None]
-        scene = np.where(block[..., None], colour, scene)
+        size = int(random.uniform(0.03, 0.15) * height)
+        top, left = int(random.uniform(0.55, 0.9) * height), int(random.uniform(0, 0.9) * width)
+        block = scene[top : top + size, left : left + 2 * size]
+        row, column = np.mgrid[0 : block.shape[0], 0 : block.shape[1]]
+        bricks = 1 + 0.2 * ((row // 4 + column // 7) % 2)
+        shadow = 1 - 0.5 * column / (2 * size)
+        block[:] = random.uniform(0.05, 0.6, 3) * (bricks * shadow)[..., None]
     return np.asarray(np.clip(scene, 0.002, 1))
 
 
@@ -140,4 +142,4 @@ def _around(planes: Linear) -> Linear:
 def _tone(linear: Linear) -> Linear:
     """sRGB's curve, with a little more contrast, as cameras apply."""
     encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.clip(0.85 * encoded + 0.15 * encoded**2 * (3 - 2 * encoded), 0, 1)
+    return np.asarray(np.clip(0.85 * encoded + 0.15 * encoded**2 * (3 - 2 * encoded), 0, 1))

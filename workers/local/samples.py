@@ -82,7 +82,7 @@ def _shapes(side: int = 768) -> Image.Image:
 def _noise_art(side: int = 768) -> Image.Image:
     """Fractal noise through a sine palette: texture everywhere, without a sensor."""
     noise = fractal_noise(side, side, 1.7, np.random.default_rng(8))
-    phases = np.array([0.0, 2.1, 4.2])
+    phases = np.array([0.0, 0.8, 1.9])
     return Image.fromarray(np.round(127.5 * (1 + np.sin(4 * noise[..., None] + phases))).astype(np.uint8))
 
 
