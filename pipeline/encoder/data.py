@@ -115,7 +115,10 @@ class TileCache:
     """
 
     def __init__(self, folder: Path, cache: Path) -> None:
-        """Open the cache of `folder` below `cache`, decoding the photographs first if they changed or are new."""
+        """Open the cache of `folder` below `cache`, decoding the photographs first if they changed or are new.
+
+        Raises ValueError for a folder without a single usable image.
+        """
         entries = read_folder(folder)
         stamp = hashlib.sha256(json.dumps([asdict(entry) for entry in entries]).encode()).hexdigest()[:16]
         index, raw = cache / f"{stamp}.json", cache / f"{stamp}.u8"
@@ -140,6 +143,8 @@ def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> No
                 height, width = pixels.shape[:2]
                 out.write(np.pad(pixels, ((0, TILE - height), (0, TILE - width), (0, 0))).tobytes())
                 tiles.append(Tile(**{**asdict(entry), "height": height, "width": width}))
+    if not tiles:
+        raise ValueError(f"{folder} holds no readable image of at least {PATCH} px")
     part.replace(raw)
     index.write_text(json.dumps([asdict(tile) for tile in tiles]), encoding="utf-8")
 

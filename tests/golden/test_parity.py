@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from tests.paths import SHARED, needs
 
 from pipeline.encoder.import_weights import load_encoder, verify
+from tests.paths import SHARED, needs
 
 GOLDEN = SHARED / "golden"
 TOLERANCE = {"feature": 1e-4, "covpool": 1e-4, "heads": 1e-4, "binary_prob": 1e-5}

@@ -1,0 +1,135 @@
+"""The training data: reading a folder, the cache, splits, sampling, crops."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.encoder.data import (
+    Tile,
+    TileCache,
+    balanced_weights,
+    cut,
+    degrade,
+    is_held_out,
+    is_informative,
+    pick,
+    read_folder,
+)
+from tests.images import camera_jpeg, flat, photo
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def contains(image, tile):
+    """Whether the tile is a window of the image, found by its first pixel."""
+    height, width = tile.shape[:2]
+    places = np.argwhere((image == tile[0, 0]).all(2))
+    return any(np.array_equal(image[y : y + height, x : x + width], tile) for y, x in places)
+
+
+def test_a_manifest_names_source_camera_and_tags(tmp_path):
+    with (tmp_path / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "source_repo", "source_path", "model", "Make", "ISO", "FNumber"])
+        writer.writerow(["b.jpg", "someone/pictures", "x/1.jpg", "X100", "FUJIFILM", "200", ""])
+        writer.writerow(["a.jpg", "someone/pictures", "x/1.jpg", "X100", "FUJIFILM", "200", ""])
+    first, second = read_folder(tmp_path)
+    assert (first.file, second.file) == ("a.jpg", "b.jpg")
+    assert first.photograph == second.photograph
+    assert (first.source, first.camera) == ("someone/pictures", "X100")
+    assert first.tags == {"Make": "FUJIFILM", "ISO": "200"}
+
+
+def test_without_a_manifest_the_files_exif_is_read(tmp_path):
+    (tmp_path / "trip").mkdir()
+    (tmp_path / "trip" / "1.jpg").write_bytes(camera_jpeg(model="Z9", ISOSpeedRatings=400, FNumber=2.8))
+    (tile,) = read_folder(tmp_path)
+    assert (tile.file, tile.source, tile.camera) == ("trip/1.jpg", "trip", "Z9")
+    assert tile.tags["ISO"] == "400"
+    assert float(tile.tags["FNumber"]) == pytest.approx(2.8)
+
+
+def test_the_cache_keeps_pixels_as_found(tmp_path):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    data.mkdir()
+    small, large = photo(100, 252), photo(600, 700, seed=1)
+    Image.fromarray(small).save(data / "a.png")
+    Image.fromarray(large).save(data / "b.png")
+    opened = TileCache(data, cache)
+    assert [tile.file for tile in opened.tiles] == ["a.png"] + 4 * ["b.png"]
+    np.testing.assert_array_equal(opened.tile(0), small)
+    for number in range(1, 5):
+        assert contains(large, opened.tile(number))
+    before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    TileCache(data, cache)
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before  # decoded once
+
+
+def test_a_file_that_is_no_image_is_left_out(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file\nbroken.jpg\ngood.jpg\n")
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    (tmp_path / "good.jpg").write_bytes(camera_jpeg())
+    with pytest.warns(UserWarning, match="left out"):
+        assert [tile.file for tile in TileCache(tmp_path, tmp_path / "cache").tiles] == ["good.jpg"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no readable image"):
+        TileCache(tmp_path, tmp_path / "cache")
+
+
+def test_a_held_out_source_is_held_out_with_all_its_cameras():
+    held_out = next(name for name in map(str, range(100)) if is_held_out(name, "common camera"))
+    assert not is_held_out("another", "common camera")
+    assert all(is_held_out(held_out, camera) for camera in map(str, range(50)))
+
+
+def test_about_a_fifth_is_held_out():
+    share = np.mean([is_held_out(f"source {n}", f"camera {n}") for n in range(4000)])
+    assert share == pytest.approx(1 - 0.85 * 0.92, abs=0.03)
+
+
+def test_sampling_is_balanced_between_groups_and_within_photographs():
+    tiles = [Tile(f"{n}", f"series {n // 2}", "a", "X") for n in range(32)] + [Tile("one", "one", "b", "Y")]
+    weights = balanced_weights(tiles)
+    assert weights.sum() == pytest.approx(1)
+    series, single = weights[:32].sum(), weights[32]
+    assert series / single == pytest.approx(4)  # the root of 16 photographs
+    assert np.ptp(weights[:32]) == pytest.approx(0)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "informative"),
+    [(photo(64, 64), True), (flat(64, 64), False), (np.where(photo(64, 64) > 100, 255, 0).astype(np.uint8), False)],
+    ids=["photo", "flat", "clipped"],
+)
+def test_informative(pixels, informative):
+    assert is_informative(pixels) == informative
+
+
+def test_flat_places_are_avoided(random):
+    pixels = flat(256, 256).copy()
+    pixels[:, 128:] = photo(256, 128)
+    found = [is_informative(pick(pixels, 64, random, tries=10)) for _ in range(30)]
+    assert np.mean(found) > 0.9
+
+
+def test_patches_are_cut_from_the_tile(random):
+    tile = photo(256, 256)
+    patches = cut(tile, 5, random)
+    assert patches.shape == (5, 64, 64, 3)
+    assert patches.dtype == np.uint8
+    assert len({patch.tobytes() for patch in patches}) == 5
+
+
+def test_degradations_change_the_picture_lightly_and_leave_room_for_a_patch(random):
+    tile = photo(100, 256)
+    for _ in range(12):
+        degraded = degrade(tile, random)
+        assert min(degraded.shape[:2]) >= 64
+        assert degraded.shape != tile.shape or 0 < np.abs(degraded.astype(float) - tile).mean() < 10
