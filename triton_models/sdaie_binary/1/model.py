@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 # The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
 sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
+
+import torch
+from torch.utils.dlpack import from_dlpack
 
 from pipeline.encoder.serve import load_binary
 
@@ -24,11 +28,18 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
-        batches = [pb_utils.get_input_tensor_by_name(request, "PATCHES").as_numpy() for request in requests]
+        batches = [_patches(request) for request in requests]
         probabilities = iter(self.runner.probability([image for batch in batches for image in batch]))
-        return [
-            pb_utils.InferenceResponse(
-                [pb_utils.Tensor("AI_PROBABILITY", np.array([[next(probabilities)] for _ in batch], dtype=np.float32))]
-            )
-            for batch in batches
-        ]
+        return [self._response([next(probabilities) for _ in batch]) for batch in batches]
+
+    @staticmethod
+    def _response(probabilities: list[float]) -> Any:
+        value = np.array(probabilities, dtype=np.float32)[:, None]  # (b, 1)
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack("AI_PROBABILITY", torch.from_numpy(value))])
+
+
+def _patches(request: Any) -> npt.NDArray[np.uint8]:
+    """(b, n, 64, 64, 3). Tensors come and go by DLPack: a backend built for NumPy 1 corrupts the arrays of NumPy 2."""
+    tensor = pb_utils.get_input_tensor_by_name(request, "PATCHES")
+    patches: npt.NDArray[np.uint8] = from_dlpack(tensor.to_dlpack()).numpy(force=True)
+    return patches

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 # The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
 sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
+
+import torch
+from torch.utils.dlpack import from_dlpack
 
 from pipeline.encoder.serve import load_encoder
 
@@ -24,15 +28,26 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
-        batches = [pb_utils.get_input_tensor_by_name(request, "PATCHES").as_numpy() for request in requests]
+        batches = [_patches(request) for request in requests]
         outputs = iter(self.runner.embed([image for batch in batches for image in batch]))
         return [self._response([next(outputs) for _ in batch]) for batch in batches]
 
     @staticmethod
     def _response(images: list[Any]) -> Any:
         tensors = {
-            "EMBEDDING": np.stack([image.embedding for image in images]),  # (b, 528)
-            "PATCH_FEATURES": np.stack([image.patch_features for image in images]),  # (b, n, 528)
-            "EXIF": np.stack([image.exif for image in images]),  # (b, K)
+            "EMBEDDING": _stack([image.embedding for image in images]),  # (b, 528)
+            "PATCH_FEATURES": _stack([image.patch_features for image in images]),  # (b, n, 528)
+            "EXIF": _stack([image.exif for image in images]),  # (b, K)
         }
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in tensors.items()])
+        return pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(*tensor) for tensor in tensors.items()])
+
+
+def _stack(arrays: list[npt.NDArray[np.float32]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _patches(request: Any) -> npt.NDArray[np.uint8]:
+    """(b, n, 64, 64, 3). Tensors come and go by DLPack: a backend built for NumPy 1 corrupts the arrays of NumPy 2."""
+    tensor = pb_utils.get_input_tensor_by_name(request, "PATCHES")
+    patches: npt.NDArray[np.uint8] = from_dlpack(tensor.to_dlpack()).numpy(force=True)
+    return patches
