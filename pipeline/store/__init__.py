@@ -1,0 +1,73 @@
+"""Postgres: the only SQL of the project.
+
+`Stores` is the engine; `Stores.transaction()` gives a `Transaction` with one repository per noun, and is the only place
+that commits. `models.py` and `models_ops.py` are the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, text
+from sqlalchemy.orm import Session
+
+from pipeline.settings import PostgresSettings
+from pipeline.store.base import create_store_engine, session_scope
+from pipeline.store.dead_letters import DeadLetter, DeadLetters
+from pipeline.store.drift import Drift
+from pipeline.store.outbox import Delivery, Outbox
+from pipeline.store.results import Results
+from pipeline.store.reviews import ReviewItem, Reviews
+from pipeline.store.training import Training
+from pipeline.store.uploads import Backlog, Uploads
+from pipeline.store.verdicts import VerdictView, Verdicts
+from pipeline.store.versions import Versions
+
+__all__ = [
+    "Backlog",
+    "DeadLetter",
+    "Delivery",
+    "ReviewItem",
+    "Stores",
+    "Transaction",
+    "VerdictView",
+]
+
+
+class Transaction:
+    """The repositories, all in one transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self.uploads = Uploads(session)
+        self.results = Results(session)
+        self.verdicts = Verdicts(session)
+        self.dead_letters = DeadLetters(session)
+        self.outbox = Outbox(session)
+        self.reviews = Reviews(session)
+        self.versions = Versions(session)
+        self.training = Training(session)
+        self.drift = Drift(session)
+
+
+class Stores:
+    """A connection pool. One per process, made after any fork; nothing connects before it is used."""
+
+    def __init__(self, settings: PostgresSettings, *, connection: Connection | None = None) -> None:
+        """`connection`: work inside this one's transaction instead of an own pool (for tests that roll back)."""
+        self._engine = create_store_engine(settings)
+        self._bind = connection or self._engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """Committed at the end, rolled back on any exception. Raises `StoreUnavailable`."""
+        with session_scope(self._bind) as session:
+            yield Transaction(session)
+
+    def ping(self) -> str:
+        """Version of the server that answers. Raises `StoreUnavailable`."""
+        with session_scope(self._bind) as session:
+            return str(session.execute(text("SHOW server_version")).scalar_one())
+
+    def close(self) -> None:
+        self._engine.dispose()

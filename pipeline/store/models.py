@@ -1,0 +1,206 @@
+"""The tables one upload passes through, in its order. Those of registry, reviewers and monitors: `models_ops`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pgvector.sqlalchemy import Vector
+from sqlalchemy import Computed, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pipeline.errors import RejectReason
+from pipeline.records import FEATURE_DIM, Lane, NotApplicableReason, UploadState, VerdictKind
+from pipeline.store.base import Base, Id, Json, one_of
+
+
+class UploadRow(Base):
+    """The ledger: one row per object that was announced, the truth that queues only hint at."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        UniqueConstraint("bucket", "object_key", "identity"),
+        one_of("state", UploadState),
+        one_of("lane", Lane),
+        Index(None, "event_id"),
+        Index(None, "sha256"),
+        Index(None, "received_at"),
+        Index("ix_uploads_unfinished", "lane", "updated_at", postgresql_where=text("state IN ('queued', 'scoring')")),
+        Index(
+            "ix_uploads_postponed", "not_before", postgresql_where=text("state = 'queued' AND not_before IS NOT NULL")
+        ),
+        Index("ix_uploads_object_order", "bucket", "object_key", "sequencer_order"),
+    )
+
+    id: Mapped[Id]
+    event_id: Mapped[str]
+    bucket: Mapped[str]
+    object_key: Mapped[str]
+    identity: Mapped[str]
+    """Version id, else etag, else the event's id: `UploadEvent.identity`."""
+    version_id: Mapped[str | None]
+    etag: Mapped[str | None]
+    sequencer: Mapped[str | None]
+    sequencer_order: Mapped[str | None] = mapped_column(Computed("rpad(upper(sequencer), 64, '0') COLLATE \"C\""))
+    """Sequencers differ in length; S3 orders them as text after the shorter one is padded with zeros on the right."""
+    surface: Mapped[str]
+    uploader_id: Mapped[str | None]
+    lane: Mapped[str]
+    callback: Mapped[str | None]
+    uploaded_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    state: Mapped[str] = mapped_column(server_default=UploadState.QUEUED)
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    not_before: Mapped[datetime | None]
+    """Set while a retry waits; the re-sender clears it."""
+    last_error: Mapped[str | None]
+    sha256: Mapped[str | None]
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class MediaRow(Base):
+    """Distinct bytes, by content; several uploads may be the same bytes."""
+
+    __tablename__ = "media"
+    __table_args__ = (one_of("rejected", RejectReason), one_of("not_applicable", NotApplicableReason))
+
+    sha256: Mapped[str] = mapped_column(primary_key=True)
+    format: Mapped[str | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    byte_size: Mapped[int]
+    provenance: Mapped[list[Json]]
+    rejected: Mapped[str | None]
+    not_applicable: Mapped[str | None]
+    detail: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ExifRow(Base):
+    """What the header claims."""
+
+    __tablename__ = "exif"
+    __table_args__ = (one_of("reader", "exiftool", "pillow"), Index(None, "make", "model"))
+
+    sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
+    make: Mapped[str | None]
+    model: Mapped[str | None]
+    tags: Mapped[Json]
+    reader: Mapped[str]
+    warnings: Mapped[list[str]]
+
+
+class ScoreRow(Base):
+    """What one model version says about the bytes; `pipeline.records.Score`, column by column."""
+
+    __tablename__ = "scores"
+    __table_args__ = (Index(None, "model_version_id", "created_at"),)
+
+    sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"), primary_key=True)
+    log_likelihood: Mapped[float]
+    percentile: Mapped[float]
+    percentile_low: Mapped[float]
+    percentile_high: Mapped[float]
+    ai_probability: Mapped[float]
+    fused: Mapped[float]
+    p_value: Mapped[float]
+    patch_log_likelihoods: Mapped[list[float]]
+    patch_corners: Mapped[list[Any]] = mapped_column(JSONB)
+    """[[y, x], ...], px, in the order of `patch_log_likelihoods`."""
+    exif_predictions: Mapped[list[Json]]
+    timings: Mapped[Json]
+    """ms per stage."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class EmbeddingRow(Base):
+    """The encoder's read-out, kept so that a refit needs neither the photographs nor a GPU.
+
+    `vector`, not `halfvec`: half precision moves log-likelihoods by more than the 1e-3 that a refit may differ.
+    """
+
+    __tablename__ = "embeddings"
+
+    sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
+    encoder_version: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[list[float]] = mapped_column(Vector(FEATURE_DIM))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class VerdictRow(Base):
+    """The one answer to an upload per model version; exactly one of them is current."""
+
+    __tablename__ = "verdicts"
+    __table_args__ = (
+        UniqueConstraint("upload_id", "model_version_id"),
+        Index("uq_verdicts_current", "upload_id", unique=True, postgresql_where=text("superseded_at IS NULL")),
+        Index(None, "model_version_id", "created_at"),
+        one_of("kind", VerdictKind),
+    )
+
+    id: Mapped[Id]
+    upload_id: Mapped[int] = mapped_column(ForeignKey(UploadRow.id))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    sha256: Mapped[str | None]
+    """None where no bytes arrived: the object was missing or too large."""
+    kind: Mapped[str]
+    reason: Mapped[str]
+    policy: Mapped[Json]
+    timings: Mapped[Json]
+    """ms per stage, of this upload."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    superseded_at: Mapped[datetime | None]
+
+
+class DeadLetterRow(Base):
+    """Work that was given up on, with the reason, until a person replays or drops it."""
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        Index("uq_dead_letters_open", "upload_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        one_of("resolution", "replayed", "dropped"),
+    )
+
+    id: Mapped[Id]
+    upload_id: Mapped[int | None] = mapped_column(ForeignKey(UploadRow.id))
+    """None for an event that could not even be understood; then `payload` is what arrived."""
+    stage: Mapped[str]
+    reason: Mapped[str]
+    detail: Mapped[str]
+    payload: Mapped[Json | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    resolved_at: Mapped[datetime | None]
+    resolution: Mapped[str | None]
+    resolved_by: Mapped[str | None]
+
+
+class OutboxRow(Base):
+    """Webhooks to send, written in the verdict's transaction so that neither exists without the other."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("delivery_id"),
+        UniqueConstraint("verdict_id", "callback"),
+        Index(
+            "ix_outbox_waiting",
+            "not_before",
+            postgresql_where=text("delivered_at IS NULL AND abandoned_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    delivery_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
+    """Stable over every try, so that the receiver can drop repetitions."""
+    verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
+    callback: Mapped[str]
+    payload: Mapped[Json]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    not_before: Mapped[datetime] = mapped_column(server_default=func.now())
+    delivered_at: Mapped[datetime | None]
+    abandoned_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -1,0 +1,133 @@
+"""The tables of the model registry, the reviewers and the monitors."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pipeline.store.base import Base, Id, Json, one_of
+from pipeline.store.models import UploadRow, VerdictRow
+
+
+class ModelVersionRow(Base):
+    """A published release. Never edited."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("name"), UniqueConstraint("artifact_prefix"))
+
+    id: Mapped[Id]
+    name: Mapped[str]
+    base_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
+    """The version whose networks a refit kept."""
+    encoder_version: Mapped[int]
+    binary_version: Mapped[int]
+    artifact_prefix: Mapped[str]
+    card: Mapped[Json]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ModelAliasRow(Base):
+    """Where `champion` and `challenger` point now."""
+
+    __tablename__ = "model_aliases"
+    __table_args__ = (one_of("alias", "champion", "challenger"),)
+
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    model_version_id: Mapped[int | None] = mapped_column(ForeignKey(ModelVersionRow.id))
+    """None once a challenger was promoted."""
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AliasChangeRow(Base):
+    """Append-only: every move of an alias. Rollback reads it."""
+
+    __tablename__ = "model_alias_history"
+    __table_args__ = (Index(None, "alias", "id"),)
+
+    id: Mapped[Id]
+    alias: Mapped[str] = mapped_column(ForeignKey(ModelAliasRow.alias))
+    previous_id: Mapped[int | None] = mapped_column(ForeignKey(ModelVersionRow.id))
+    model_version_id: Mapped[int | None] = mapped_column(ForeignKey(ModelVersionRow.id))
+    actor: Mapped[str]
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReviewItemRow(Base):
+    """An `unsure` verdict that waits for a person. `withdrawn`: a newer model answered before anyone did."""
+
+    __tablename__ = "review_items"
+    __table_args__ = (
+        UniqueConstraint("verdict_id"),
+        one_of("state", "open", "decided", "withdrawn"),
+        Index(None, "state", "surface", "id"),
+        Index(None, "upload_id"),
+    )
+
+    id: Mapped[Id]
+    verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
+    upload_id: Mapped[int] = mapped_column(ForeignKey(UploadRow.id))
+    sha256: Mapped[str]
+    surface: Mapped[str]
+    state: Mapped[str] = mapped_column(server_default="open")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    closed_at: Mapped[datetime | None]
+
+
+class DecisionRow(Base):
+    """Append-only: what a reviewer said about an image."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (
+        UniqueConstraint("review_item_id", "reviewer"),
+        one_of("label", "camera", "not_camera"),
+        Index(None, "sha256"),
+    )
+
+    id: Mapped[Id]
+    review_item_id: Mapped[int] = mapped_column(ForeignKey(ReviewItemRow.id))
+    sha256: Mapped[str]
+    reviewer: Mapped[str]
+    label: Mapped[str]
+    note: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class AuditRow(Base):
+    """Append-only: who did what to which thing."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (Index(None, "subject", "id"),)
+
+    id: Mapped[Id]
+    actor: Mapped[str]
+    action: Mapped[str]
+    """`review.decided`, `model.promoted`, ..."""
+    subject: Mapped[str]
+    """Kind and id: `review_item:12`, `model:champion`."""
+    detail: Mapped[Json]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DriftSnapshotRow(Base):
+    """One surface's statistics over one window; an empty surface stands for all of them together."""
+
+    __tablename__ = "drift_snapshots"
+    __table_args__ = (UniqueConstraint("model_version_id", "surface", "period_start", "period_end"),)
+
+    id: Mapped[Id]
+    model_version_id: Mapped[int] = mapped_column(ForeignKey(ModelVersionRow.id))
+    surface: Mapped[str]
+    period_start: Mapped[datetime]
+    period_end: Mapped[datetime]
+    count: Mapped[int]
+    statistics: Mapped[Json]
+    alerts: Mapped[list[str]]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+APPEND_ONLY = (AliasChangeRow.__tablename__, DecisionRow.__tablename__, AuditRow.__tablename__)
+"""Tables whose rows a trigger protects from UPDATE, DELETE and TRUNCATE."""

@@ -1,0 +1,207 @@
+"""What was found out about the bytes, and the verdict on the upload."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import func, literal_column, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from pipeline.errors import RejectReason
+from pipeline.records import (
+    Examination,
+    ExifFacts,
+    ExifPrediction,
+    Interval,
+    ModelVersion,
+    NotApplicableReason,
+    ProvenanceClaim,
+    Score,
+    Upload,
+    UploadState,
+    Verdict,
+    VerdictKind,
+)
+from pipeline.store.models import (
+    DeadLetterRow,
+    EmbeddingRow,
+    ExifRow,
+    MediaRow,
+    OutboxRow,
+    ScoreRow,
+    UploadRow,
+    VerdictRow,
+)
+from pipeline.store.models_ops import ReviewItemRow
+from pipeline.store.verdicts import payload
+
+
+class Results:
+    """Implements `ports.ResultStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def find_examination(self, sha256: str, model: ModelVersion) -> Examination | None:
+        media = self._session.get(MediaRow, sha256)
+        if media is None:
+            return None
+        score = self._session.get(ScoreRow, (sha256, model.id))
+        if score is None and media.rejected is None and media.not_applicable is None:
+            return None  # other versions scored it, this one did not
+        exif = self._session.get(ExifRow, sha256)
+        return Examination(
+            sha256=sha256,
+            byte_size=media.byte_size,
+            format=media.format,
+            width=media.width,
+            height=media.height,
+            exif=exif and _to_exif(exif),
+            provenance=tuple(ProvenanceClaim(**claim) for claim in media.provenance),
+            score=score and _to_score(score),
+            rejected=RejectReason(media.rejected) if media.rejected else None,
+            not_applicable=NotApplicableReason(media.not_applicable) if media.not_applicable else None,
+            detail=media.detail,
+        )
+
+    def save_examination(self, examination: Examination, model: ModelVersion) -> None:
+        if not examination.sha256:  # the bytes never arrived
+            return
+        self._insert(
+            MediaRow,
+            sha256=examination.sha256,
+            format=examination.format,
+            width=examination.width,
+            height=examination.height,
+            byte_size=examination.byte_size,
+            provenance=[asdict(claim) for claim in examination.provenance],
+            rejected=examination.rejected,
+            not_applicable=examination.not_applicable,
+            detail=examination.detail,
+        )
+        if examination.exif is not None:
+            self._insert(ExifRow, sha256=examination.sha256, **_exif_columns(examination.exif))
+        if examination.score is not None:
+            columns = _score_columns(examination.score)
+            timings = examination.timings_ms
+            self._insert(
+                ScoreRow, sha256=examination.sha256, model_version_id=model.id, timings=timings, **columns
+            )
+        if examination.embedding is not None:
+            self._insert(
+                EmbeddingRow,
+                sha256=examination.sha256,
+                encoder_version=model.encoder_version,
+                embedding=examination.embedding.tolist(),
+            )
+
+    def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
+        # Two workers may hold a repeated message; the row's lock puts one after the other.
+        self._session.execute(select(UploadRow.id).where(UploadRow.id == upload.id).with_for_update())
+        self._supersede(upload.id, model)
+        values = {
+            "sha256": examination.sha256 or None,
+            "kind": verdict.kind.value,
+            "reason": verdict.reason,
+            "policy": asdict(verdict.policy),
+            "timings": examination.timings_ms,
+            "superseded_at": None,
+        }
+        statement = (
+            insert(VerdictRow)
+            .values(upload_id=upload.id, model_version_id=model.id, **values)
+            .on_conflict_do_update(index_elements=["upload_id", "model_version_id"], set_=values)
+            .returning(VerdictRow.id, literal_column("xmax = 0"))  # true for an insert
+        )
+        verdict_id, is_new = self._session.execute(statement).one()
+        if is_new:
+            self._follow_up(int(verdict_id), upload, examination, verdict, model)
+        return int(verdict_id)
+
+    def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
+        row = self._session.get_one(UploadRow, upload_id, with_for_update=True)
+        row.state, row.not_before, row.last_error, row.updated_at = UploadState.DEAD, None, detail[:2000], func.now()
+        self._insert(
+            DeadLetterRow, upload_id=upload_id, stage=stage, reason=reason, detail=detail[:2000], attempts=row.attempts
+        )
+
+    def _supersede(self, upload_id: int, model: ModelVersion) -> None:
+        """End other versions' verdicts on this upload, and the reviews that waited on them."""
+        ended = self._session.scalars(
+            update(VerdictRow)
+            .where(
+                VerdictRow.upload_id == upload_id,
+                VerdictRow.superseded_at.is_(None),
+                VerdictRow.model_version_id != model.id,
+            )
+            .values(superseded_at=func.now())
+            .returning(VerdictRow.id)
+        ).all()
+        if ended:
+            self._session.execute(
+                update(ReviewItemRow)
+                .where(ReviewItemRow.verdict_id.in_(ended), ReviewItemRow.state == "open")
+                .values(state="withdrawn", closed_at=func.now())
+            )
+
+    def _follow_up(
+        self, verdict_id: int, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion
+    ) -> None:
+        """What a new verdict brings about: a review where it is unsure, a webhook where the event asked for one."""
+        if verdict.kind is VerdictKind.UNSURE:
+            self._insert(
+                ReviewItemRow,
+                verdict_id=verdict_id,
+                upload_id=upload.id,
+                sha256=examination.sha256,
+                surface=upload.event.surface,
+            )
+        if upload.event.callback is not None:
+            body = payload(upload, examination, verdict, model)
+            self._insert(OutboxRow, verdict_id=verdict_id, callback=upload.event.callback, payload=body)
+
+    def _insert(self, table: type[Any], **values: Any) -> None:
+        """Insert a row; one that is there already stays as it is."""
+        self._session.execute(insert(table).values(**values).on_conflict_do_nothing())
+
+
+def _exif_columns(exif: ExifFacts) -> dict[str, Any]:
+    return {
+        "make": exif.make,
+        "model": exif.model,
+        "tags": dict(exif.tags),
+        "reader": exif.reader,
+        "warnings": list(exif.warnings),
+    }
+
+
+def _to_exif(row: ExifRow) -> ExifFacts:
+    reader: Any = row.reader
+    return ExifFacts(tags=row.tags, reader=reader, warnings=tuple(row.warnings))
+
+
+def _score_columns(score: Score) -> dict[str, Any]:
+    columns = {name: getattr(score, name) for name in ScoreRow.__table__.columns.keys() if hasattr(score, name)}
+    return columns | {
+        "percentile_low": score.percentile_interval.low,
+        "percentile_high": score.percentile_interval.high,
+        "patch_log_likelihoods": list(score.patch_log_likelihoods),
+        "patch_corners": [list(corner) for corner in score.patch_corners],
+        "exif_predictions": [asdict(prediction) for prediction in score.exif_predictions],
+    }
+
+
+def _to_score(row: ScoreRow) -> Score:
+    return Score(
+        log_likelihood=row.log_likelihood,
+        percentile=row.percentile,
+        percentile_interval=Interval(row.percentile_low, row.percentile_high),
+        ai_probability=row.ai_probability,
+        fused=row.fused,
+        p_value=row.p_value,
+        patch_log_likelihoods=tuple(row.patch_log_likelihoods),
+        patch_corners=tuple((y, x) for y, x in row.patch_corners),
+        exif_predictions=tuple(ExifPrediction(**prediction) for prediction in row.exif_predictions),
+    )

@@ -1,0 +1,146 @@
+"""Verdicts, to be read: by HTTP, by the command line, and as the body of a webhook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import Session
+
+from pipeline.records import Examination, ModelVersion, Upload, Verdict
+from pipeline.store.models import ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
+from pipeline.store.models_ops import ModelVersionRow
+
+NOTICE = "A signal, never proof."
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictView:
+    """The current verdict on one upload, with the evidence a reader wants first. Scores are None where there is none."""
+
+    verdict_id: int
+    upload_id: int
+    event_id: str
+    bucket: str
+    key: str
+    surface: str
+    uploader_id: str | None
+    verdict: str
+    reason: str
+    policy: dict[str, Any]
+    model_version: str
+    log_likelihood: float | None
+    percentile: float | None
+    percentile_interval: tuple[float, float] | None
+    p_value: float | None
+    ai_probability: float | None
+    camera_make: str | None
+    camera_model: str | None
+    provenance: list[dict[str, Any]]
+    exif_predictions: list[dict[str, Any]]
+    timings_ms: dict[str, float]
+    decided_at: datetime
+    notice: str = NOTICE
+
+
+class Verdicts:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def of_upload(self, upload_id: int) -> VerdictView | None:
+        """The upload's current verdict."""
+        row = self._session.execute(_current().where(UploadRow.id == upload_id)).one_or_none()
+        return row and _to_view(row)
+
+    def of_event(self, event_id: str) -> list[VerdictView]:
+        """Current verdicts on what an event of this id announced, newest first."""
+        rows = self._session.execute(_current().where(UploadRow.event_id == event_id).order_by(UploadRow.id.desc()))
+        return [_to_view(row) for row in rows]
+
+    def of_object(self, bucket: str, key: str) -> VerdictView | None:
+        """The verdict on the object as S3 last wrote it: the order is S3's, not that of arrival."""
+        row = self._session.execute(
+            _current()
+            .where(UploadRow.bucket == bucket, UploadRow.object_key == key)
+            .order_by(UploadRow.sequencer_order.desc().nulls_last(), UploadRow.uploaded_at.desc(), UploadRow.id.desc())
+            .limit(1)
+        ).one_or_none()
+        return row and _to_view(row)
+
+    def of_events(self, event_ids: Sequence[str]) -> dict[str, VerdictView]:
+        """Event id -> its newest upload's verdict; events without one are left out."""
+        rows = self._session.execute(_current().where(UploadRow.event_id.in_(event_ids)).order_by(UploadRow.id))
+        return {view.event_id: view for view in map(_to_view, rows)}
+
+    def latest(self, limit: int = 20) -> list[VerdictView]:
+        rows = self._session.execute(_current().order_by(VerdictRow.id.desc()).limit(limit))
+        return [_to_view(row) for row in rows]
+
+
+def payload(upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> dict[str, Any]:
+    """Body of the webhook that tells of a verdict. Numbers and names; the bytes and the uploader stay here."""
+    score = examination.score
+    return {
+        "type": "verdict",
+        "event_id": upload.event.event_id,
+        "bucket": upload.event.bucket,
+        "key": upload.event.key,
+        "version_id": upload.event.version_id,
+        "surface": upload.event.surface,
+        "verdict": verdict.kind.value,
+        "reason": verdict.reason,
+        "model_version": model.name,
+        "log_likelihood": score and score.log_likelihood,
+        "percentile": score and score.percentile,
+        "p_value": score and score.p_value,
+        "ai_probability": score and score.ai_probability,
+        "policy": asdict(verdict.policy),
+        "provenance": [asdict(claim) for claim in examination.provenance],
+        "notice": NOTICE,
+    }
+
+
+def _current() -> Select[Any]:
+    return (
+        select(VerdictRow, UploadRow, ModelVersionRow.name, MediaRow, ScoreRow, ExifRow)
+        .join(UploadRow, UploadRow.id == VerdictRow.upload_id)
+        .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
+        .outerjoin(MediaRow, MediaRow.sha256 == VerdictRow.sha256)
+        .outerjoin(
+            ScoreRow,
+            (ScoreRow.sha256 == VerdictRow.sha256) & (ScoreRow.model_version_id == VerdictRow.model_version_id),
+        )
+        .outerjoin(ExifRow, ExifRow.sha256 == VerdictRow.sha256)
+        .where(VerdictRow.superseded_at.is_(None))
+    )
+
+
+def _to_view(row: Row[Any]) -> VerdictView:
+    verdict, upload, model_name, media, score, exif = row
+    return VerdictView(
+        verdict_id=verdict.id,
+        upload_id=upload.id,
+        event_id=upload.event_id,
+        bucket=upload.bucket,
+        key=upload.object_key,
+        surface=upload.surface,
+        uploader_id=upload.uploader_id,
+        verdict=verdict.kind,
+        reason=verdict.reason,
+        policy=verdict.policy,
+        model_version=model_name,
+        log_likelihood=score and score.log_likelihood,
+        percentile=score and score.percentile,
+        percentile_interval=score and (score.percentile_low, score.percentile_high),
+        p_value=score and score.p_value,
+        ai_probability=score and score.ai_probability,
+        camera_make=exif and exif.make,
+        camera_model=exif and exif.model,
+        provenance=media.provenance if media else [],
+        exif_predictions=score.exif_predictions if score else [],
+        timings_ms=verdict.timings,
+        decided_at=verdict.created_at,
+    )
