@@ -95,7 +95,8 @@ class BinaryTask:
     def __init__(self, run: BinaryTraining, place: Workplace) -> None:
         self.run, self.place = run, place
         cache = run.cache or run.out / "cache"
-        self.real, self.ai = _Class(run.data, cache), _Class(run.ai, cache)
+        with place.first_alone():
+            self.real, self.ai = _Class(run.data, cache), _Class(run.ai, cache)
         self.reference: SdaieEncoder = load_exported_encoder(run.encoder)[0].to(place.device).requires_grad_(False)
         self.patches_per_batch = run.images * run.patches
         self.identity: dict[str, Any] = {"network": "binary"}

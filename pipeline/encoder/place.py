@@ -37,6 +37,15 @@ class Workplace:
             return module
         return nn.parallel.DistributedDataParallel(module)
 
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process goes through the block before all others: it writes what they then only read."""
+        if self.world > 1 and not self.is_first:
+            distributed.barrier()
+        yield
+        if self.world > 1 and self.is_first:
+            distributed.barrier()
+
     def any(self, condition: bool) -> bool:
         """Whether it holds in any process: how all of them stop at the same step, though their clocks differ."""
         flag = torch.tensor(float(condition), device=self.device)

@@ -133,6 +133,7 @@ def tag_accuracies(outputs: Tensor, targets: Tensor, tags: Sequence[Tag]) -> dic
     """Per tag: images with a label, the accuracy, and what always giving the majority answer would score.
 
     `outputs` (B, K), `targets` (B, 14). For ranked tags: the share of unequal pairs in the right order (majority 0.5).
+    Tags with nothing to count are left out.
     """
     found: dict[str, dict[str, float]] = {}
     heads = outputs.split([tag.size for tag in tags], dim=1)
@@ -141,11 +142,12 @@ def tag_accuracies(outputs: Tensor, targets: Tensor, tags: Sequence[Tag]) -> dic
         head, target = all_outputs[known], all_targets[known]
         if tag.kind == "class":
             right = (head.argmax(1) == target).float()
-            majority = target.mode().values.eq(target).float().mean().item() if len(target) else math.nan
+            majority = target.eq(target.mode().values).float().mean().item() if len(target) else 0.0
         else:
             above = target.unsqueeze(1) > target.unsqueeze(0)
             right = (head > head.squeeze(1)).float()[above]
             majority = 0.5
-        accuracy = right.mean().item() if len(right) else math.nan
-        found[tag.name] = {"images": len(target), "accuracy": round(accuracy, 4), "majority": round(majority, 4)}
+        if len(right):
+            accuracy = right.mean().item()
+            found[tag.name] = {"images": len(target), "accuracy": round(accuracy, 4), "majority": round(majority, 4)}
     return found

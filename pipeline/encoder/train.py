@@ -64,11 +64,14 @@ class StandardisedHeads(nn.Module):
     @torch.no_grad()
     def folded(self) -> ExifHeads:
         """Plain heads that give, on raw features, what these give in evaluation mode."""
-        plain = ExifHeads(self.heads.sizes).to(self.standard.running_mean.device)
-        scale = (self.standard.running_var + self.standard.eps).rsqrt()
-        for ours, theirs in zip(plain.heads, self.heads.heads, strict=True):
-            ours.weight.copy_(theirs.weight * scale)
-            ours.bias.copy_(theirs.bias - ours.weight @ self.standard.running_mean)
+        statistics, heads = self.standard.state_dict(), self.heads.state_dict()
+        mean, scale = statistics["running_mean"], (statistics["running_var"] + self.standard.eps).rsqrt()
+        for weight in [name for name in heads if name.endswith("weight")]:
+            bias = weight.removesuffix("weight") + "bias"
+            heads[weight] = heads[weight] * scale
+            heads[bias] = heads[bias] - heads[weight] @ mean
+        plain = ExifHeads(self.heads.sizes).to(mean.device)
+        plain.load_state_dict(heads)
         return plain
 
 
@@ -97,7 +100,8 @@ class PretextTask:
 
     def __init__(self, run: EncoderTraining, place: Workplace) -> None:
         self.run, self.place = run, place
-        self.cache = TileCache(run.data, run.cache or run.out / "cache")
+        with place.first_alone():
+            self.cache = TileCache(run.data, run.cache or run.out / "cache")
         tiles = self.cache.tiles
         self.fit = [n for n, tile in enumerate(tiles) if not tile.held_out]
         self.held_out = [n for n, tile in enumerate(tiles) if tile.held_out]

@@ -98,3 +98,4 @@ def test_accuracies():
     found = tag_accuracies(outputs, targets, tags)
     assert found["FNumber"] == {"images": 3, "accuracy": 0.6667, "majority": 0.5}
     assert found["Make"] == {"images": 3, "accuracy": 0.6667, "majority": 0.6667}
+    assert tag_accuracies(outputs[3:], targets[3:], tags) == {}
