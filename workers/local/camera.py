@@ -74,7 +74,7 @@ class SimulatedCamera:
 def landscape(height: int, width: int, seed: int) -> Linear:
     """A scene made up of a sky, hills with grain, and a few coloured blocks in light and shadow."""
     random = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / height
+    y = np.mgrid[0:height, 0:width][0] / height
     sky = np.stack([0.25 + 0.2 * y, 0.4 + 0.2 * y, 0.75 - 0.1 * y], axis=-1)
     sky += 0.15 * fractal_noise(height, width, 1.6, random)[..., None]
     scene = sky
