@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,8 +14,8 @@ GRACE = 30
 """s; a worker that is asked to stop finishes the image that it has in hand."""
 
 
-def describe(folder: Path, environment: Mapping[str, str]) -> list[Process]:
-    """The processes, not yet started. `environment` holds the `LENSWATCH_*` settings; logs go to `folder/logs`."""
+def describe(folder: Path) -> list[Process]:
+    """The processes, not yet started; their logs go to `folder/logs`."""
     roles = {
         "consumer": ["consumer"],
         **{f"worker-{lane}": ["worker", "--lane", lane] for lane in LANES},
@@ -23,20 +23,24 @@ def describe(folder: Path, environment: Mapping[str, str]) -> list[Process]:
         "web": ["web"],
     }
     return [
-        Process(name, [sys.executable, "-m", "workers", *command], folder, environment=environment, grace=GRACE)
+        Process(name, [sys.executable, "-m", "workers", *command], folder, grace=GRACE)
         for name, command in roles.items()
     ]
 
 
 @contextmanager
-def running(folder: Path, environment: Mapping[str, str]) -> Iterator[list[Process]]:
-    """All of them, started; asked to stop together at the end."""
+def running(folder: Path) -> Iterator[list[Process]]:
+    """All of them, started with this process's environment; asked to stop together at the end."""
     with ExitStack() as stopping:
-        processes = describe(folder, environment)
+        processes = describe(folder)
         for process in processes:
             end_leftover(folder, process.name)
             stopping.callback(process.stop)
             process.start()
+        stopping.callback(_ask_to_stop, processes)
         yield processes
-        for process in processes:  # all at once, then each is waited for
-            process.ask_to_stop()
+
+
+def _ask_to_stop(processes: list[Process]) -> None:
+    for process in processes:
+        process.ask_to_stop()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
+from workers.local.files import write_private
 from workers.local.passwords import Passwords
 from workers.local.postgres import PostgresServer
-from workers.local.processes import ProcessFailed, free_port
+from workers.local.processes import LOOPBACK, ProcessFailed, free_port
 from workers.local.redis import RedisServer
 from workers.local.s3 import S3Server
 from workers.local.server import Server
@@ -48,6 +51,8 @@ class LocalStack:
             for server in self.servers:
                 server.wait()
             self._web_port = free_port()
+            starting.callback(self.environment_file.unlink, missing_ok=True)
+            write_private(self.environment_file, "".join(_shell_lines(self.environment())))
             self._running = starting.pop_all()
         return self
 
@@ -55,6 +60,16 @@ class LocalStack:
         for server in self.servers:  # all at once, so that their last words overlap
             server.process.ask_to_stop()
         self._running.close()
+
+    @property
+    def web_url(self) -> str:
+        """Where the HTTP service is to listen."""
+        return f"http://{LOOPBACK}:{self._web_port}"
+
+    @property
+    def environment_file(self) -> Path:
+        """`environment()` for a shell (`set -a; . FILE`), while the stack is up; for its owner's eyes only."""
+        return self.folder / "environment"
 
     def environment(self) -> dict[str, str]:
         """The `LENSWATCH_*` settings of everything that runs against this stack; they hold passwords."""
@@ -82,3 +97,7 @@ class LocalStack:
             lock.close()
             raise ProcessFailed(f"another stack runs on {self.folder}") from held
         return lock
+
+
+def _shell_lines(environment: Mapping[str, str]) -> Iterator[str]:
+    return (f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
