@@ -13,6 +13,8 @@ TRITON_WHEEL := $(shell sed -n 's/^WHEEL = "\(.*\)"/\1/p' workers/local/triton.p
 TRITON := .lenswatch/triton-server
 TRITON_INSTALLED := $(TRITON)/.$(subst ==,-,$(TRITON_WHEEL))
 
+AUDIT := .lenswatch/audit
+
 # torch first and by itself, so that a CPU build from a configured index or folder is taken where there is one.
 TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 
@@ -66,13 +68,15 @@ fmt: $(INSTALLED) ## format the code and repair what can be repaired
 
 audit: $(INSTALLED) ## known vulnerabilities in the pinned dependencies (asks the package index)
 	$(PIP) check
-	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
+	@$(PYTHON) -m venv $(AUDIT)
+	@PIP_CONSTRAINT=/dev/null $(AUDIT)/bin/python -m pip install --quiet pip-audit
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --requirement constraints.txt
 
 bench: install ## images per second and the share of each stage
 	@$(BIN)/lenswatch bench --images 200 $(ARGS)
 
 clean: ## remove the virtual environment, Triton's server and caches; data in .lenswatch stays
-	rm -rf $(VENV) $(TRITON) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \
+	rm -rf $(VENV) $(TRITON) $(AUDIT) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \
 		.hypothesis .import_linter_cache
 	find pipeline workers tests migrations triton_models -name __pycache__ -type d -prune -exec rm -rf {} +
 
