@@ -21,6 +21,7 @@ import pytest
 import redis
 
 from pipeline.settings import Settings
+from pipeline.store.migrate import upgrade
 from workers.local.postgres import PostgresServer
 from workers.local.redis import RedisServer
 from workers.local.s3 import S3Server
@@ -77,8 +78,6 @@ def triton_server(server_folder: Path) -> Iterator[TritonServer]:
 @pytest.fixture(scope="session")
 def _template(postgres_server: PostgresServer) -> str:
     """A migrated database to which nobody is connected, so that it can be copied (30 ms instead of a migration)."""
-    from pipeline.store.migrate import upgrade
-
     postgres_server.create_database(TEMPLATE)
     upgrade(settings_for(postgres_server, LENSWATCH_POSTGRES__DSN=postgres_server.dsn(TEMPLATE)))
     return TEMPLATE

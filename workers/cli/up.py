@@ -74,7 +74,7 @@ def _prepare(deps: Dependencies) -> None:
     """Schema, buckets, and a champion where there is none yet."""
     settings = deps.settings
     with console.status("Migrating the database"):
-        upgrade(settings.postgres)
+        upgrade(settings)
     for bucket in (*settings.s3.buckets, settings.s3.model_bucket):
         deps.objects.ensure_bucket(bucket)
     with console.status("Loading the detector"):
