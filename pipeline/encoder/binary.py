@@ -20,8 +20,9 @@ from torch.nn import functional as F
 
 from pipeline.encoder.data import Pixels, TileCache, balanced_weights, blur, cut, jpeg, resize_down
 from pipeline.encoder.export import export_binary, load_exported_encoder
+from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
-from pipeline.encoder.network import DIMENSIONS, BinaryDetector, SdaieEncoder
+from pipeline.encoder.network import BinaryDetector, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
 
 REGULARISER = 0.05
@@ -51,22 +52,29 @@ class BinaryTraining:
     """Share of images made smaller, x0.5-1."""
     blurred: float = 0.1
     seed: int = 0
-    schedule: Schedule = field(default_factory=lambda: Schedule(minutes=18))
+    schedule: Schedule = field(default_factory=lambda: Schedule(minutes=18, learning_rate=1e-3))
 
 
 class BinaryModel(nn.Module):
-    """The detector, and a second read-out on each patch's covariance feature (training only, it learns faster)."""
+    """Encoder and read-out, and a second read-out on each patch's covariance feature (training only)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.detector, self.patch_fc = BinaryDetector(), nn.Linear(DIMENSIONS, 2)
+        self.encoder = SdaieEncoder()
+        self.fc, self.patch_fc = StandardisedHeads([2]), StandardisedHeads([2])
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """uint8 (B, T, 64, 64, 3) -> logits of every token and of every patch alone (B, T, 2), and the activations."""
-        encoder = self.detector.encoder
-        activations = encoder.trunk.activations(patches.flatten(0, 1))
+        activations = self.encoder.trunk.activations(patches.flatten(0, 1))
         features = activations[-1].unflatten(0, patches.shape[:2])  # (B, T, 528)
-        return self.detector.fc(encoder.mix(features)).float(), self.patch_fc(features).float(), activations
+        return self.fc(self.encoder.mix(features)), self.patch_fc(features), activations
+
+    def detector(self) -> BinaryDetector:
+        """What is served."""
+        detector = BinaryDetector()
+        detector.encoder.load_state_dict(self.encoder.state_dict())
+        detector.fc.load_state_dict(self.fc.folded().heads[0].state_dict())
+        return detector.eval()
 
 
 class _Class:
@@ -176,7 +184,7 @@ class BinaryTask:
     def _with(self, weights: Weights) -> BinaryDetector:
         model = BinaryModel().to(self.place.device)
         model.load_state_dict(weights)
-        return model.detector.eval()
+        return model.eval().detector().to(self.place.device)
 
 
 def auroc(

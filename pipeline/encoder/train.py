@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from pipeline.encoder.data import Tile, TileCache, balanced_weights, cut, degrade
 from pipeline.encoder.export import export_encoder
+from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
-from pipeline.encoder.network import DIMENSIONS, ExifHeads, SdaieEncoder
+from pipeline.encoder.network import ExifHeads, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
 from pipeline.encoder.pretext import Tag, choose_tags, labels, pretext_loss, tag_accuracies
 
@@ -44,37 +45,6 @@ class EncoderTraining:
     schedule: Schedule = field(default_factory=Schedule)
 
 
-class StandardisedHeads(nn.Module):
-    """`ExifHeads` on features brought to zero mean and unit deviation over the batch, which they learn faster on.
-
-    `folded` is the same function as plain heads, so what is exported is the paper's network.
-    """
-
-    def __init__(self, tags: Sequence[Tag]) -> None:
-        super().__init__()
-        self.standard = nn.BatchNorm1d(DIMENSIONS, affine=False)
-        self.heads = ExifHeads(tag.size for tag in tags)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, T, 528) -> (B, T, K)."""
-        standardised: Tensor = self.standard(features.float().flatten(0, 1))
-        outputs: Tensor = self.heads(standardised)
-        return outputs.float().unflatten(0, features.shape[:2])
-
-    @torch.no_grad()
-    def folded(self) -> ExifHeads:
-        """Plain heads that give, on raw features, what these give in evaluation mode."""
-        statistics, heads = self.standard.state_dict(), self.heads.state_dict()
-        mean, scale = statistics["running_mean"], (statistics["running_var"] + self.standard.eps).rsqrt()
-        for weight in [name for name in heads if name.endswith("weight")]:
-            bias = weight.removesuffix("weight") + "bias"
-            heads[weight] = heads[weight] * scale
-            heads[bias] = heads[bias] - heads[weight] @ mean
-        plain = ExifHeads(self.heads.sizes).to(mean.device)
-        plain.load_state_dict(heads)
-        return plain
-
-
 class PretextModel(nn.Module):
     """Encoder and heads, with the same heads once more on each patch's covariance feature (training only).
 
@@ -85,7 +55,8 @@ class PretextModel(nn.Module):
     def __init__(self, tags: Sequence[Tag]) -> None:
         super().__init__()
         self.encoder = SdaieEncoder()
-        self.heads, self.patch_heads = StandardisedHeads(tags), StandardisedHeads(tags)
+        sizes = [tag.size for tag in tags]
+        self.heads, self.patch_heads = StandardisedHeads(sizes), StandardisedHeads(sizes)
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 (B, T, 64, 64, 3) -> outputs of the heads (B, T, K): on the tokens, and on the patches alone."""

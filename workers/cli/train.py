@@ -53,7 +53,7 @@ def binary(
     from pipeline.encoder.loop import Schedule
 
     release = encoder.parent if encoder.is_file() else encoder
-    schedule = Schedule(minutes=minutes, steps=steps)
+    schedule = Schedule(minutes=minutes, steps=steps, learning_rate=1e-3)
     train_binary(BinaryTraining(data, ai, release, out, name=name, cache=cache, seed=seed, schedule=schedule))
 
 
