@@ -18,8 +18,9 @@ from pipeline.records import EncoderOutput
 
 Pixels = npt.NDArray[np.uint8]
 
-CHUNK = 64
-"""Patches through the trunk at a time: larger chunks only cost memory (1 MiB per patch and layer)."""
+CHUNK = {"cpu": 8, "cuda": 1024}
+"""Patches through the trunk at a time. On a CPU the maps of a few patches stay in its cache: 5.1 ms of one core a patch
+with 8, 6.6 ms with 64."""
 
 
 class SdaieRunner:
@@ -82,4 +83,4 @@ def _lengths(patches: Sequence[Pixels]) -> list[int]:
 def _patch_features(encoder: SdaieEncoder, patches: Sequence[Pixels], device: torch.device) -> Tensor:
     """(N, 528) of all patches of all images, one after another."""
     together = torch.from_numpy(np.concatenate(patches)).to(device)
-    return torch.cat([encoder.forward_patches(chunk) for chunk in together.split(CHUNK)])
+    return torch.cat([encoder.forward_patches(chunk) for chunk in together.split(CHUNK[device.type])])
