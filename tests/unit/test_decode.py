@@ -82,6 +82,18 @@ def test_size_caps():
     assert decode(content, LimitSettings(max_bytes=len(content), max_pixels=96 * 128)).height == 96
 
 
+def test_a_warning_of_pillow_about_the_picture_is_an_error():
+    with pytest.raises(RejectedUpload, match="DecompressionBombWarning"):
+        decode(images.png_header_only(10_000, 10_000), LimitSettings(max_pixels=150_000_000))
+
+
+def test_a_broken_tag_beside_sound_pixels_is_not():
+    content = images.encode(images.photo(), "TIFF", tiffinfo={305: "software that has a long name"})
+    entry = content.index(b"\x31\x01\x02\x00")  # tag 305, ASCII; count and offset follow
+    broken = content[: entry + 8] + b"\xff\xff\xff\x7f" + content[entry + 12 :]
+    assert np.array_equal(decode(broken, LIMITS).pixels, images.photo())
+
+
 def test_only_the_trailer_may_be_missing():
     for content in (images.jpeg(), images.jpeg(progressive=True)):
         assert np.array_equal(decode(content[:-2], LIMITS).pixels, decode(content, LIMITS).pixels)
