@@ -21,7 +21,7 @@ from pipeline.store.results import Results
 from pipeline.store.reviews import ReviewItem, Reviews
 from pipeline.store.training import Training
 from pipeline.store.uploads import Backlog, Uploads
-from pipeline.store.verdicts import VerdictView, Verdicts
+from pipeline.store.verdicts import Verdicts, VerdictView
 from pipeline.store.versions import Versions
 
 __all__ = [

@@ -43,7 +43,9 @@ class UploadRow(Base):
     version_id: Mapped[str | None]
     etag: Mapped[str | None]
     sequencer: Mapped[str | None]
-    sequencer_order: Mapped[str | None] = mapped_column(Computed("rpad(upper(sequencer), 64, '0') COLLATE \"C\""))
+    sequencer_order: Mapped[str | None] = mapped_column(
+        Computed("rpad(upper(sequencer), 64, '0') COLLATE \"C\"", persisted=True)
+    )
     """Sequencers differ in length; S3 orders them as text after the shorter one is padded with zeros on the right."""
     surface: Mapped[str]
     uploader_id: Mapped[str | None]

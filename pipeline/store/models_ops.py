@@ -116,7 +116,9 @@ class DriftSnapshotRow(Base):
     """One surface's statistics over one window; an empty surface stands for all of them together."""
 
     __tablename__ = "drift_snapshots"
-    __table_args__ = (UniqueConstraint("model_version_id", "surface", "period_start", "period_end"),)
+    __table_args__ = (
+        UniqueConstraint("model_version_id", "surface", "period_start", "period_end", name="uq_drift_snapshots_window"),
+    )
 
     id: Mapped[Id]
     model_version_id: Mapped[int] = mapped_column(ForeignKey(ModelVersionRow.id))

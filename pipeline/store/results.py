@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, literal_column, select, update
+from sqlalchemy import Boolean, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -58,9 +58,9 @@ class Results:
             format=media.format,
             width=media.width,
             height=media.height,
-            exif=exif and _to_exif(exif),
+            exif=_to_exif(exif) if exif else None,
             provenance=tuple(ProvenanceClaim(**claim) for claim in media.provenance),
-            score=score and _to_score(score),
+            score=_to_score(score) if score else None,
             rejected=RejectReason(media.rejected) if media.rejected else None,
             not_applicable=NotApplicableReason(media.not_applicable) if media.not_applicable else None,
             detail=media.detail,
@@ -86,9 +86,7 @@ class Results:
         if examination.score is not None:
             columns = _score_columns(examination.score)
             timings = examination.timings_ms
-            self._insert(
-                ScoreRow, sha256=examination.sha256, model_version_id=model.id, timings=timings, **columns
-            )
+            self._insert(ScoreRow, sha256=examination.sha256, model_version_id=model.id, timings=timings, **columns)
         if examination.embedding is not None:
             self._insert(
                 EmbeddingRow,
@@ -109,16 +107,15 @@ class Results:
             "timings": examination.timings_ms,
             "superseded_at": None,
         }
-        statement = (
+        saved = self._session.execute(
             insert(VerdictRow)
             .values(upload_id=upload.id, model_version_id=model.id, **values)
             .on_conflict_do_update(index_elements=["upload_id", "model_version_id"], set_=values)
-            .returning(VerdictRow.id, literal_column("xmax = 0"))  # true for an insert
-        )
-        verdict_id, is_new = self._session.execute(statement).one()
-        if is_new:
-            self._follow_up(int(verdict_id), upload, examination, verdict, model)
-        return int(verdict_id)
+            .returning(VerdictRow.id, literal_column("xmax = 0", Boolean).label("is_new"))
+        ).one()
+        if saved.is_new:
+            self._follow_up(saved.id, upload, examination, verdict, model)
+        return int(saved.id)
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
         row = self._session.get_one(UploadRow, upload_id, with_for_update=True)
@@ -183,7 +180,7 @@ def _to_exif(row: ExifRow) -> ExifFacts:
 
 
 def _score_columns(score: Score) -> dict[str, Any]:
-    columns = {name: getattr(score, name) for name in ScoreRow.__table__.columns.keys() if hasattr(score, name)}
+    columns = {name: getattr(score, name) for name in Score.__dataclass_fields__ if name != "percentile_interval"}
     return columns | {
         "percentile_low": score.percentile_interval.low,
         "percentile_high": score.percentile_interval.high,

@@ -19,7 +19,7 @@ NOTICE = "A signal, never proof."
 
 @dataclass(frozen=True, slots=True)
 class VerdictView:
-    """The current verdict on one upload, with the evidence a reader wants first. Scores are None where there is none."""
+    """The current verdict on one upload, with the evidence a reader wants first; None where there is no score."""
 
     verdict_id: int
     upload_id: int
@@ -53,7 +53,7 @@ class Verdicts:
     def of_upload(self, upload_id: int) -> VerdictView | None:
         """The upload's current verdict."""
         row = self._session.execute(_current().where(UploadRow.id == upload_id)).one_or_none()
-        return row and _to_view(row)
+        return _to_view(row) if row else None
 
     def of_event(self, event_id: str) -> list[VerdictView]:
         """Current verdicts on what an event of this id announced, newest first."""
@@ -68,7 +68,7 @@ class Verdicts:
             .order_by(UploadRow.sequencer_order.desc().nulls_last(), UploadRow.uploaded_at.desc(), UploadRow.id.desc())
             .limit(1)
         ).one_or_none()
-        return row and _to_view(row)
+        return _to_view(row) if row else None
 
     def of_events(self, event_ids: Sequence[str]) -> dict[str, VerdictView]:
         """Event id -> its newest upload's verdict; events without one are left out."""
@@ -103,7 +103,7 @@ def payload(upload: Upload, examination: Examination, verdict: Verdict, model: M
     }
 
 
-def _current() -> Select[Any]:
+def _current() -> Select[*tuple[Any, ...]]:
     return (
         select(VerdictRow, UploadRow, ModelVersionRow.name, MediaRow, ScoreRow, ExifRow)
         .join(UploadRow, UploadRow.id == VerdictRow.upload_id)
@@ -118,8 +118,8 @@ def _current() -> Select[Any]:
     )
 
 
-def _to_view(row: Row[Any]) -> VerdictView:
-    verdict, upload, model_name, media, score, exif = row
+def _to_view(row: Row[*tuple[Any, ...]]) -> VerdictView:
+    verdict, upload, model_name, media, score, exif = tuple(row)
     return VerdictView(
         verdict_id=verdict.id,
         upload_id=upload.id,

@@ -1,0 +1,91 @@
+"""Work that was given up on, until a person replays or drops it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from pipeline.errors import Conflict, NotFound
+from pipeline.records import Upload
+from pipeline.store.models import DeadLetterRow
+from pipeline.store.uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    id: int
+    upload_id: int | None
+    """None for an event that could not be understood."""
+    stage: str
+    reason: str
+    detail: str
+    payload: dict[str, Any] | None
+    attempts: int
+    created_at: datetime
+    resolution: str | None
+    """None while it waits; then `replayed` or `dropped`."""
+
+
+class DeadLetters:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def bury_event(self, *, stage: str, reason: str, detail: str, payload: dict[str, Any]) -> None:
+        """Keep an event that never became an upload."""
+        self._session.add(DeadLetterRow(stage=stage, reason=reason, detail=detail[:2000], payload=payload))
+        self._session.flush()
+
+    def waiting(self, limit: int = 100) -> list[DeadLetter]:
+        """Open ones, oldest first."""
+        rows = select(DeadLetterRow).where(DeadLetterRow.resolved_at.is_(None)).order_by(DeadLetterRow.id).limit(limit)
+        return [_to_letter(row) for row in self._session.scalars(rows)]
+
+    def get(self, letter_id: int) -> DeadLetter:
+        row = self._session.get(DeadLetterRow, letter_id)
+        if row is None:
+            raise NotFound(f"dead letter {letter_id}")
+        return _to_letter(row)
+
+    def replay(self, letter_id: int, *, actor: str) -> Upload:
+        """Queue its upload again, with all attempts; the caller sends the task after the commit.
+
+        Raises:
+            NotFound: no such letter.
+            Conflict: it is resolved already, or is an event that never became an upload (send a corrected one).
+        """
+        row = self._resolve(letter_id, "replayed", actor)
+        if row.upload_id is None:
+            raise Conflict(f"dead letter {letter_id} is no upload: correct the event and send it again")
+        return Uploads(self._session).requeue(row.upload_id)
+
+    def drop(self, letter_id: int, *, actor: str) -> None:
+        """Close it for good. Raises like `replay`."""
+        self._resolve(letter_id, "dropped", actor)
+
+    def _resolve(self, letter_id: int, resolution: str, actor: str) -> DeadLetterRow:
+        row = self._session.get(DeadLetterRow, letter_id, with_for_update=True)
+        if row is None:
+            raise NotFound(f"dead letter {letter_id}")
+        if row.resolution is not None:
+            raise Conflict(f"dead letter {letter_id} was {row.resolution} by {row.resolved_by}")
+        row.resolved_at, row.resolution, row.resolved_by = func.now(), resolution, actor
+        self._session.flush()
+        return row
+
+
+def _to_letter(row: DeadLetterRow) -> DeadLetter:
+    return DeadLetter(
+        row.id,
+        row.upload_id,
+        row.stage,
+        row.reason,
+        row.detail,
+        row.payload,
+        row.attempts,
+        row.created_at,
+        row.resolution,
+    )

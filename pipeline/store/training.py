@@ -1,0 +1,85 @@
+"""What the nightly job reads: photographs that people, or a trusted source, have verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, select
+from sqlalchemy.orm import Session
+
+from pipeline.ports import VerifiedPhoto
+from pipeline.store.models import EmbeddingRow, ExifRow, ScoreRow, UploadRow
+from pipeline.store.models_ops import DecisionRow, ModelVersionRow
+
+
+class Training:
+    """Implements `ports.TrainingStore`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def verified_photos(
+        self, encoder_version: int, *, reviewers_needed: int, trusted_surfaces: Sequence[str], limit: int
+    ) -> list[VerifiedPhoto]:
+        """Newest first. A photograph that any reviewer called `not_camera` is not verified, wherever it came from."""
+        reviewed = UploadRow.sha256.in_(_agreed("camera", reviewers_needed))
+        doubted = UploadRow.sha256.in_(select(DecisionRow.sha256).where(DecisionRow.label == "not_camera"))
+        trusted = UploadRow.surface.in_(trusted_surfaces)
+        return self._photos(encoder_version, (reviewed | trusted) & ~doubted, limit)
+
+    def confirmed_ai(self, encoder_version: int, *, reviewers_needed: int, limit: int) -> list[VerifiedPhoto]:
+        agreed = UploadRow.sha256.in_(_agreed("not_camera", reviewers_needed))
+        doubted = UploadRow.sha256.in_(select(DecisionRow.sha256).where(DecisionRow.label == "camera"))
+        return self._photos(encoder_version, agreed & ~doubted, limit)
+
+    def _photos(self, encoder_version: int, chosen: ColumnElement[bool], limit: int) -> list[VerifiedPhoto]:
+        first = _first_uploads(chosen)
+        probability = (
+            select(ScoreRow.ai_probability)
+            .join(ModelVersionRow, ModelVersionRow.id == ScoreRow.model_version_id)
+            .where(ScoreRow.sha256 == first.c.sha256, ModelVersionRow.encoder_version == encoder_version)
+            .order_by(ScoreRow.model_version_id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        rows = self._session.execute(
+            select(first, ExifRow.make, ExifRow.model, EmbeddingRow.embedding, probability.label("ai_probability"))
+            .join(EmbeddingRow, EmbeddingRow.sha256 == first.c.sha256)
+            .outerjoin(ExifRow, ExifRow.sha256 == first.c.sha256)
+            .where(EmbeddingRow.encoder_version == encoder_version, probability.is_not(None))
+            .order_by(first.c.id.desc())
+            .limit(limit)
+        )
+        return [
+            VerifiedPhoto(
+                sha256=row.sha256,
+                uploader_id=row.uploader_id,
+                make=row.make,
+                model=row.model,
+                surface=row.surface,
+                embedding=np.asarray(row.embedding, dtype=np.float32),
+                ai_probability=row.ai_probability,
+            )
+            for row in rows
+        ]
+
+
+def _agreed(label: str, reviewers_needed: int) -> Select[str]:
+    return (
+        select(DecisionRow.sha256)
+        .where(DecisionRow.label == label)
+        .group_by(DecisionRow.sha256)
+        .having(func.count(distinct(DecisionRow.reviewer)) >= reviewers_needed)
+    )
+
+
+def _first_uploads(chosen: ColumnElement[bool]) -> Subquery:
+    """One row per distinct bytes: whoever uploaded them first."""
+    return (
+        select(UploadRow.sha256, UploadRow.uploader_id, UploadRow.surface, UploadRow.id)
+        .where(UploadRow.sha256.is_not(None), chosen)
+        .distinct(UploadRow.sha256)
+        .order_by(UploadRow.sha256, UploadRow.id)
+        .subquery()
+    )
