@@ -46,6 +46,8 @@ class LenswatchApp(Celery):
     """Celery, with the settings and the process's dependencies on it."""
 
     settings: Settings
+    moderates = False
+    """Whether this worker scores images, and so needs their servers' clients from the start."""
 
     @cached_property
     def dependencies(self) -> Dependencies:
@@ -183,6 +185,8 @@ class UploadTask(PipelineTask):
         expected = isinstance(error, RetryableError)
         log.warning("attempt_failed", attempt=upload.attempts, reason=reason, error=str(error), exc_info=not expected)
         with self.dependencies.stores.transaction() as transaction:
+            if transaction.uploads.get(upload.id).state is not UploadState.SCORING:
+                return  # a repeated message was quicker
             if upload.attempts >= self._max_attempts:
                 self._bury(transaction, upload, reason=reason, detail=str(error))
                 return
@@ -210,7 +214,7 @@ def _open_dependencies(**_: Any) -> None:
     """After the fork, and before the first image waits for it."""
     app = current_app._get_current_object()
     if isinstance(app, LenswatchApp):
-        app.dependencies.open_for_moderation()
+        app.dependencies.open(for_moderation=app.moderates)
 
 
 @signals.worker_process_shutdown.connect

@@ -17,11 +17,14 @@ from workers import stream
 if TYPE_CHECKING:
     import redis
 
+    from pipeline.adapters.registry import Registry
     from pipeline.adapters.triton import TritonClient
     from pipeline.examine import Examiner
     from pipeline.moderate import ModerationDeps
     from pipeline.ports import ObjectStore
+    from pipeline.records import Upload
     from pipeline.store import Stores, Transaction
+    from workers.app import LenswatchApp
 
 
 class SystemClock:
@@ -47,6 +50,12 @@ class Dependencies:
 
     def close(self) -> None:
         self._opened.close()
+
+    def open(self, *, for_moderation: bool) -> None:
+        """Build now what tasks need, so that the first one does not wait for imports."""
+        _ = self.stores
+        if for_moderation:
+            _ = self.objects, self.registry, self.examiner
 
     @cached_property
     def redis(self) -> redis.Redis:
@@ -86,6 +95,26 @@ class Dependencies:
         reader = ExifToolReader(timeout=self.settings.limits.exiftool_timeout)
         self._opened.callback(reader.close)
         return Examiner(reader, TritonDetector(self.triton), self.settings.limits)
+
+    @cached_property
+    def registry(self) -> Registry:
+        from pipeline.adapters.registry import Registry
+
+        return Registry(self.stores, self.objects, self.settings)
+
+    def send_moderation(self, upload: Upload) -> None:
+        """Put the upload's task on its lane's queue, after its row was committed. Raises StreamUnavailable."""
+        from workers.app import send_moderation
+
+        send_moderation(self.celery, upload)
+
+    @cached_property
+    def celery(self) -> LenswatchApp:
+        from workers.app import create_app
+
+        app = create_app(self.settings)
+        self._opened.callback(app.close)
+        return app
 
     def moderation(self, transaction: Transaction) -> ModerationDeps:
         """What `moderate` needs, its stores in this transaction."""

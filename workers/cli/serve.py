@@ -22,7 +22,6 @@ WorkerLane = StrEnum("WorkerLane", [(lane.upper(), lane) for lane in LANES])  # 
 def consumer() -> None:
     """Carry events from the streams into the ledger, and send their tasks."""
     from workers import metrics
-    from workers.app import create_app, send_moderation
     from workers.bootstrap import Dependencies
     from workers.consumer import Consumer
 
@@ -31,10 +30,9 @@ def consumer() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    celery = create_app(settings)
     stop_metrics = metrics.serve(settings.worker.metrics_port)
     with Dependencies(settings) as deps:
-        Consumer(deps.redis, deps.stores, lambda upload: send_moderation(celery, upload), settings).run(stop)
+        Consumer(deps.redis, deps.stores, deps.send_moderation, settings).run(stop)
     stop_metrics()
 
 

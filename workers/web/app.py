@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from pipeline import __version__
 from pipeline.settings import Settings
 from workers.bootstrap import Dependencies
 from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts
@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.dependencies = dependencies
             yield
 
-    app = FastAPI(title="Lenswatch", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(title="Lenswatch", version=version("lenswatch"), description=DESCRIPTION, lifespan=lifespan)
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(BodyLimit)

@@ -1,0 +1,46 @@
+"""Answers: the verdict on an event, and where an upload stands."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from pipeline.errors import NotFound
+from pipeline.records import Upload
+from pipeline.store import VerdictView
+from workers.web.auth import require_key
+from workers.web.problems import documented
+from workers.web.state import Deps
+
+router = APIRouter(
+    prefix="/v1",
+    tags=["verdicts"],
+    dependencies=[Depends(require_key)],
+    responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+class EventAnswer(BaseModel):
+    """What is known of an event. `verdict` is null as long as no worker has come to it, or if it was given up on."""
+
+    upload: Upload
+    verdict: VerdictView | None
+
+
+@router.get("/verdicts/{event_id:path}")
+def verdict_of_event(event_id: str, deps: Deps) -> EventAnswer:
+    """Answer to the newest upload that this event announced. An id that several senders used names several uploads."""
+    with deps.stores.transaction() as transaction:
+        uploads = transaction.uploads.find(event_id)
+        if not uploads:
+            raise NotFound(f"no upload has the event id {event_id!r}; a stream may still hold it")
+        return EventAnswer(upload=uploads[0], verdict=transaction.verdicts.of_upload(uploads[0].id))
+
+
+@router.get("/uploads/{upload_id}")
+def upload(upload_id: int, deps: Deps) -> EventAnswer:
+    """An upload by its number in the ledger."""
+    with deps.stores.transaction() as transaction:
+        return EventAnswer(upload=transaction.uploads.get(upload_id), verdict=transaction.verdicts.of_upload(upload_id))
