@@ -1,0 +1,200 @@
+"""The nightly job: verified photographs -> refit -> gate -> challenger -> perhaps champion.
+
+Only the one-class model is refitted, on embeddings that are stored already; the networks stay. No transaction is open
+while it fits, which takes minutes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+import structlog
+
+from pipeline.drift import MISSING
+from pipeline.monitor import ScorerRegistry
+from pipeline.one_class import OneClassModel
+from pipeline.ports import Clock, TrainingStore, VerifiedPhoto
+from pipeline.records import ModelVersion
+from pipeline.retrain.fit import PhotoFeatures, fit_one_class
+from pipeline.retrain.gate import GateReport, judge
+from pipeline.retrain.select import NotEnough, Selection, camera, select, uploader
+from pipeline.settings import Settings
+from pipeline.verdict import policy_for
+
+log = structlog.get_logger(__name__)
+
+SEED = 0
+
+OVERSAMPLE = 4
+"""Photographs read per photograph wanted, so that one keen uploader's newest do not crowd out everyone else's."""
+
+
+class RefitRegistry(ScorerRegistry, Protocol):
+    def publish_refit(
+        self, base: ModelVersion, *, name: str, one_class: bytes, card: Mapping[str, Any]
+    ) -> ModelVersion:
+        """A version with `base`'s networks and this `one_class.npz`; `challenger` points to it afterwards."""
+        ...
+
+    def promote(self, name: str, *, actor: str, reason: str) -> ModelVersion: ...
+
+
+class Reading(Protocol):
+    """A transaction, as far as retraining reads from it."""
+
+    @property
+    def training(self) -> TrainingStore: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainDeps:
+    transaction: Callable[[], AbstractContextManager[Reading]]
+    registry: RefitRegistry
+    settings: Settings
+    clock: Clock
+
+
+class Outcome(StrEnum):
+    NOT_ENOUGH = "not_enough"
+    """Too few photographs; nothing was fitted."""
+    REFUSED = "refused"
+    """Published as challenger for people to look at; a check failed."""
+    PUBLISHED = "published"
+    """Passed every check, and waits for a person to promote it."""
+    PROMOTED = "promoted"
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainReport:
+    outcome: Outcome
+    reason: str
+    champion: str
+    """Whom the night began with."""
+    counts: dict[str, int]
+    """Photographs that each step left."""
+    challenger: str | None = None
+    gate: GateReport | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "gate": self.gate and self.gate.as_json()}
+
+
+def retrain(deps: RetrainDeps) -> RetrainReport:
+    """One night. Every outcome is returned and logged. Raises `NotFound` without a champion."""
+    report = _retrain(deps)
+    log.info(
+        "retrain_finished",
+        outcome=report.outcome.value,
+        reason=report.reason,
+        champion=report.champion,
+        challenger=report.challenger,
+        failed_checks=report.gate.failed if report.gate else [],
+        **report.counts,
+    )
+    return report
+
+
+def _retrain(deps: RetrainDeps) -> RetrainReport:
+    settings = deps.settings
+    champion = deps.registry.resolve("champion")
+    photos, generated = _read(deps, champion)
+    chosen = select(photos, settings.retrain, smallest_rate=_smallest_rate(settings))
+    if isinstance(chosen, NotEnough):
+        return RetrainReport(Outcome.NOT_ENOUGH, chosen.reason, champion.name, chosen.counts)
+    predecessor = deps.registry.scorer(champion).model
+    try:
+        model, tried = fit_one_class(
+            _features(chosen.fit), _features(chosen.calibration), patch=predecessor.patch, seed=SEED
+        )
+    except ValueError as error:  # one camera model has nearly all photographs: nothing to choose a configuration by
+        return RetrainReport(Outcome.NOT_ENOUGH, str(error), champion.name, chosen.counts)
+    gate = judge(
+        chosen.held_out,
+        generated,
+        champion=predecessor,
+        challenger=model,
+        policy_of=lambda surface: policy_for(settings, surface),
+    )
+    challenger = deps.registry.publish_refit(
+        champion,
+        name=f"refit-{deps.clock.now():%Y%m%dT%H%M%SZ}",
+        one_class=model.to_bytes(),
+        card=_card(champion, chosen, model, tried, gate),
+    )
+    outcome, reason = _settle(deps, champion, challenger, gate)
+    return RetrainReport(outcome, reason, champion.name, chosen.counts, challenger.name, gate)
+
+
+def _read(deps: RetrainDeps, champion: ModelVersion) -> tuple[list[VerifiedPhoto], list[VerifiedPhoto]]:
+    """Verified photographs and confirmed AI images, with embeddings of the champion's encoder."""
+    wanted = deps.settings.retrain
+    limit = OVERSAMPLE * wanted.max_photos
+    with deps.transaction() as transaction:
+        photos = transaction.training.verified_photos(
+            champion.encoder_version,
+            reviewers_needed=wanted.reviewers_needed,
+            trusted_surfaces=wanted.trusted_surfaces,
+            limit=limit,
+        )
+        generated = transaction.training.confirmed_ai(
+            champion.encoder_version, reviewers_needed=wanted.reviewers_needed, limit=limit
+        )
+    return photos, generated
+
+
+def _settle(
+    deps: RetrainDeps, champion: ModelVersion, challenger: ModelVersion, gate: GateReport
+) -> tuple[Outcome, str]:
+    """Promote the challenger, or say why not."""
+    if not gate.passed:
+        return Outcome.REFUSED, "; ".join(gate.failed)
+    if not deps.settings.retrain.auto_promote:
+        return Outcome.PUBLISHED, "auto_promote is off"
+    if deps.registry.resolve("champion").id != champion.id:
+        return Outcome.PUBLISHED, "the champion that it was judged against is no longer the champion"
+    deps.registry.promote(challenger.name, actor="retrain", reason=f"passed {len(gate.checks)} checks")
+    return Outcome.PROMOTED, f"passed {len(gate.checks)} checks"
+
+
+def _card(
+    champion: ModelVersion,
+    chosen: Selection,
+    model: OneClassModel,
+    tried: Sequence[Mapping[str, float]],
+    gate: GateReport,
+) -> dict[str, Any]:
+    """The refit's `one_class.json`: the predecessor's facts that still hold, and tonight's."""
+    return {
+        "format": champion.card.get("format", 1),
+        "patch_budget": champion.card.get("patch_budget"),
+        "refit_of": champion.name,
+        "selection": chosen.counts,
+        "fit_photos": len(chosen.fit),
+        "calibration_photos": len(chosen.calibration),
+        "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
+        "axes": model.image.axes.shape[1],
+        "components": len(model.image.weights),
+        "tried": list(tried),
+        "seed": SEED,
+        "calibration_sha256": hashlib.sha256(model.calibration_fused.tobytes()).hexdigest(),
+        "gate": gate.as_json(),
+    }
+
+
+def _features(photos: Sequence[VerifiedPhoto]) -> PhotoFeatures:
+    return PhotoFeatures(
+        embeddings=np.stack([photo.embedding for photo in photos]),
+        ai_probabilities=np.array([photo.ai_probability for photo in photos]),
+        groups=np.array([camera(photo) or uploader(photo) for photo in photos]),
+    )
+
+
+def _smallest_rate(settings: Settings) -> float:
+    return min(policy.not_camera_fpr for policy in (settings.policy, *settings.surfaces.values()))
