@@ -35,7 +35,8 @@ _AVIF_BRANDS = {b"avif", b"avis"}
 _NEUTRAL_BRANDS = {b"mif1", b"msf1"}  # may hold either; the compatible brands say which
 
 _METADATA_WARNINGS = (
-    r"Metadata Warning|Tag offset too large|Tag data larger than file|Possibly corrupt EXIF|Corrupt EXIF|Invalid APNG"
+    r"Metadata Warning|Tag offset too large|Tag data larger than file|Possibly corrupt EXIF|Corrupt EXIF"
+    r"|Truncated File Read|Invalid APNG"
 )
 """Warnings of Pillow that concern a tag, not the picture. Every other warning is an error here."""
 

@@ -1,11 +1,15 @@
 """The sample images of `lenswatch up`."""
 
+from fractions import Fraction
+
+import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from pipeline.decode import decode
 from pipeline.patches import cut
 from pipeline.settings import LimitSettings
+from workers.local.camera import SimulatedCamera
 from workers.local.samples import write_samples
 
 
@@ -29,6 +33,13 @@ def test_simulated_photographs_carry_a_cameras_exif(samples):
         assert exif[ExifTags.Base.Make] == "Lenswatch"
         isos.append(exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ISOSpeedRatings])
     assert isos == [100, 400, 1600, 3200]
+
+
+def test_noise_grows_with_the_iso():
+    grey = np.full((64, 64, 3), 0.2)
+    quiet, loud = (SimulatedCamera("x", iso, Fraction(1, 60), 4, 35, 95).photograph(grey, 0) for iso in (100, 3200))
+    deviations = [decode(content, LimitSettings()).pixels.std() for content in (quiet, loud)]
+    assert 0.2 < deviations[0] < deviations[1] / 2
 
 
 def test_the_same_bytes_every_time(samples, tmp_path):
