@@ -26,7 +26,7 @@ from pipeline.encoder.network import BinaryDetector, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
 
 REGULARISER = 0.05
-EVALUATED_PATCHES = 24
+EVALUATED_PATCHES = 8
 JPEG_QUALITIES = range(75, 99)
 COMMON_QUALITY = 90
 """At which held-out images of both classes are saved again before they are compared."""

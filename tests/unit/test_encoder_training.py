@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from pipeline.encoder.binary import BinaryTraining, auroc, train_binary
 from pipeline.encoder.export import load_exported_encoder
@@ -16,6 +17,7 @@ from pipeline.encoder.network import BinaryDetector
 from pipeline.encoder.serve import SdaieRunner, load_binary, load_encoder
 from pipeline.encoder.train import EncoderTraining, train_encoder
 from tests.images import camera_jpeg, photo
+from workers.cli.train import app
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +161,13 @@ def test_the_binary_detector_starts_at_random_and_is_exported(release):
 
 def test_auroc():
     assert auroc([0.1, 0.2], [0.3, 0.2]) == pytest.approx(0.875)
+
+
+def test_the_commands_train(photographs, generated, tmp_path):
+    common = ["--data", str(photographs), "--out", str(tmp_path), "--steps", "1", "--name", "mine"]
+    ai = ["--ai", str(generated), "--encoder", str(tmp_path / "encoder.safetensors")]
+    for command in (["encoder", *common], ["binary", *common, *ai]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        card = json.loads((tmp_path / f"{command[0]}.json").read_text())
+        assert (card["name"], card["training"]["steps"]) == ("mine", 1)
