@@ -88,9 +88,12 @@ def _from_manifest(row: dict[str, str]) -> Tile:
 
 
 def _from_exif(folder: Path, file: Path) -> Tile:
-    with Image.open(file) as image:
-        exif = image.getexif()
-        values = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    try:
+        with Image.open(file) as image:
+            exif = image.getexif()
+            values = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+    except OSError:
+        values = {}  # said when it can't be decoded either
     named = {ExifTags.TAGS.get(number, ""): str(value).strip("\0 ") for number, value in values.items()}
     tags = {_EXIFTOOL_NAMES.get(name, name): value for name, value in named.items() if name and value}
     name = file.relative_to(folder).as_posix()

@@ -70,8 +70,10 @@ def test_the_cache_keeps_pixels_as_found(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before  # decoded once
 
 
-def test_a_file_that_is_no_image_is_left_out(tmp_path):
-    (tmp_path / "manifest.csv").write_text("file\nbroken.jpg\ngood.jpg\n")
+@pytest.mark.parametrize("manifest", ["file\nbroken.jpg\ngood.jpg\n", None], ids=["manifest", "no manifest"])
+def test_a_file_that_is_no_image_is_left_out(manifest, tmp_path):
+    if manifest:
+        (tmp_path / "manifest.csv").write_text(manifest)
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     (tmp_path / "good.jpg").write_bytes(camera_jpeg())
     with pytest.warns(UserWarning, match="left out"):
