@@ -116,6 +116,18 @@ class Uploads:
         )
         return [to_upload(row) for row in rows]
 
+    def newest(self, bucket: str, key: str) -> Upload | None:
+        """The upload that the object is now, in S3's order (its sequencer), not in that of arrival.
+
+        Where some uploads came without a sequencer, the newest of both kinds is told by its time.
+        """
+        of_key = select(UploadRow).where(UploadRow.bucket == bucket, UploadRow.object_key == key).limit(1)
+        order = UploadRow.sequencer_order
+        sequenced = of_key.where(order.is_not(None)).order_by(order.desc(), UploadRow.id.desc())
+        plain = of_key.where(order.is_(None)).order_by(UploadRow.uploaded_at.desc(), UploadRow.id.desc())
+        rows = [row for query in (sequenced, plain) for row in self._session.scalars(query)]
+        return to_upload(max(rows, key=lambda row: row.uploaded_at)) if rows else None
+
     def _locked(self, upload_id: int) -> UploadRow:
         row = self._session.get(UploadRow, upload_id, with_for_update=True)
         if row is None:

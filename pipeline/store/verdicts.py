@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from pipeline.records import Examination, ModelVersion, Upload, Verdict
 from pipeline.store.models import ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
+from pipeline.store.uploads import Uploads
 
 NOTICE = "A signal, never proof."
 
@@ -61,14 +62,9 @@ class Verdicts:
         return [_to_view(row) for row in rows]
 
     def of_object(self, bucket: str, key: str) -> VerdictView | None:
-        """The verdict on the object as S3 last wrote it: the order is S3's, not that of arrival."""
-        row = self._session.execute(
-            _current()
-            .where(UploadRow.bucket == bucket, UploadRow.object_key == key)
-            .order_by(UploadRow.sequencer_order.desc().nulls_last(), UploadRow.uploaded_at.desc(), UploadRow.id.desc())
-            .limit(1)
-        ).one_or_none()
-        return _to_view(row) if row else None
+        """The verdict on the object as it is now: None also while its newest version still waits for one."""
+        newest = Uploads(self._session).newest(bucket, key)
+        return self.of_upload(newest.id) if newest else None
 
     def of_events(self, event_ids: Sequence[str]) -> dict[str, VerdictView]:
         """Event id -> its newest upload's verdict; events without one are left out."""
