@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from celery import Celery, Task, current_app, signals
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 MODERATE = "moderate"
 """Name of the task that every upload gets."""
 
-TRAINING_TIME_LIMIT = 3600.0
+TRAINING_TIME_LIMIT = 3600
 """s; a retraining reads up to 10 000 embeddings and fits a mixture."""
 
 VISIBILITY_TIMEOUT = 2 * TRAINING_TIME_LIMIT
@@ -78,6 +78,7 @@ def _messages(settings: Settings) -> dict[str, Any]:
         "task_default_queue": queue_name(Lane.LIVE),
         "task_default_exchange": exchange.name,
         "task_default_routing_key": queue_name(Lane.LIVE),
+        "task_routes": {job["task"]: {"queue": job["options"]["queue"]} for job in SCHEDULE.values()},
         "task_create_missing_queues": False,  # a mistyped lane must fail, not wait for ever
         "task_serializer": "json",
         "accept_content": ["json"],
@@ -136,8 +137,7 @@ class PipelineTask(Task):  # type: ignore[type-arg]  # generic only in the stubs
 
     @property
     def dependencies(self) -> Dependencies:
-        app: LenswatchApp = self.app
-        return app.dependencies
+        return cast(LenswatchApp, self.app).dependencies
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with structlog.contextvars.bound_contextvars(task=self.name), metrics.TASK_SECONDS.labels(self.name).time():
@@ -212,13 +212,11 @@ def _keep_our_logging(**_: Any) -> None:
 @signals.worker_process_init.connect
 def _open_dependencies(**_: Any) -> None:
     """After the fork, and before the first image waits for it."""
-    app = current_app._get_current_object()
-    if isinstance(app, LenswatchApp):
-        app.dependencies.open(for_moderation=app.moderates)
+    if isinstance(current_app, LenswatchApp):
+        current_app.dependencies.open(for_moderation=current_app.moderates)
 
 
 @signals.worker_process_shutdown.connect
 def _close_dependencies(**_: Any) -> None:
-    app = current_app._get_current_object()
-    if isinstance(app, LenswatchApp):
-        app.dependencies.close()
+    if isinstance(current_app, LenswatchApp):
+        current_app.dependencies.close()

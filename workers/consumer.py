@@ -98,13 +98,13 @@ class Consumer:
     def step(self) -> int:
         """Take over one batch per lane; returns how many entries that were."""
         count = self._reclaim() if self._reclaim_is_due() else 0
-        reading_mine = self._read_from == MINE
         batches = self._read()
-        for stream, entries in batches:
-            self._take_over(stream, entries, seen_before=reading_mine)
-            count += len(entries)
-        if reading_mine and not any(entries for _, entries in batches):
+        if self._read_from == MINE and not batches:
             self._read_from = NEW
+            batches = self._read()
+        for stream, entries in batches:
+            self._take_over(stream, entries, seen_before=self._read_from == MINE)
+            count += len(entries)
         return count
 
     def _read(self) -> list[tuple[str, list[Entry]]]:
@@ -117,7 +117,7 @@ class Consumer:
                 count=worker.consumer_batch,
                 block=round(worker.consumer_block * 1000),
             )
-        return [(stream, entries) for stream, entries in reply or []]
+        return [(stream, entries) for stream, entries in reply or [] if entries]
 
     def _reclaim_is_due(self) -> bool:
         return time.monotonic() - self._reclaimed_at > self._settings.worker.reclaim_idle.total_seconds() / 2

@@ -21,7 +21,6 @@ from pipeline.settings import WebSettings
 from pipeline.store import Delivery, Transaction
 from workers import metrics
 from workers.app import PipelineTask
-from workers.lanes import MAINTENANCE, queue_name
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +31,7 @@ MAX_ATTEMPTS = 20
 """About half a day; then the delivery is given up, and its row says so."""
 
 
-@shared_task(name="deliver_outbox", base=PipelineTask, bind=True, queue=queue_name(MAINTENANCE))
+@shared_task(name="deliver_outbox", base=PipelineTask, bind=True)
 def deliver_outbox(self: PipelineTask) -> None:
     """Try every delivery that is due."""
     settings, stores = self.dependencies.settings, self.dependencies.stores

@@ -5,15 +5,15 @@ from __future__ import annotations
 import structlog
 from celery import shared_task
 
+from pipeline import monitor
 from workers.app import PipelineTask, send_moderation
-from workers.lanes import MAINTENANCE, queue_name
 
 log = structlog.get_logger(__name__)
 
 RESEND_BATCH = 500
 
 
-@shared_task(name="resend_stale", base=PipelineTask, bind=True, queue=queue_name(MAINTENANCE))
+@shared_task(name="resend_stale", base=PipelineTask, bind=True)
 def resend_stale(self: PipelineTask) -> None:
     """Send the task again of uploads whose wait is over, or whose message or worker was lost."""
     dependencies = self.dependencies
@@ -23,3 +23,14 @@ def resend_stale(self: PipelineTask) -> None:
         send_moderation(self.app, upload)
     if uploads:
         log.info("uploads_resent", count=len(uploads))
+
+
+@shared_task(name="snapshot_drift", base=PipelineTask, bind=True)
+def snapshot_drift(self: PipelineTask) -> None:
+    """Hold the last hour's scores against the champion's reference, surface by surface."""
+    deps = self.dependencies
+    with deps.stores.transaction() as transaction:
+        snapshots = monitor.snapshot(transaction.drift, deps.registry, deps.clock, deps.settings)
+    for snapshot in snapshots:
+        for alert in snapshot.alerts:
+            log.warning("drift", surface=snapshot.surface, alert=str(alert))

@@ -34,7 +34,7 @@ async def healthy() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"description": "A server behind this one is away."}})
 def ready(deps: Deps) -> JSONResponse:
     """The doors work: Redis answers. Postgres is reported, but an event can be taken without it."""
-    servers = {"redis": _answers(deps.ping_redis), "postgres": _answers(deps.stores.ping)}
+    servers = {"redis": _answers(lambda: _ping(deps)), "postgres": _answers(deps.stores.ping)}
     status = HTTPStatus.OK if servers["redis"] else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"ready": servers["redis"], "servers": servers}, status)
 
@@ -63,6 +63,11 @@ def _answers(ping: Callable[[], object]) -> bool:
         log.warning("not_ready", error=str(error))
         return False
     return True
+
+
+def _ping(deps: Dependencies) -> None:
+    with translated():
+        deps.redis.ping()
 
 
 def _observe_redis(deps: Dependencies) -> None:

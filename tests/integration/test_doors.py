@@ -1,0 +1,207 @@
+"""Five ways in, one verdict: by a real Redis, Postgres, S3 and Celery worker; the networks run in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from pipeline.adapters.exiftool import ExifToolReader
+from pipeline.adapters.local import LocalDetector
+from pipeline.examine import Examiner
+from pipeline.records import Lane
+from pipeline.release import Release
+from pipeline.settings import DEFAULT_RELEASE
+from tests.images import exif, jpeg, photo
+from tests.integration.test_consumer import drain, wait_until
+from tests.servers import settings_for
+from workers.app import create_app as create_celery
+from workers.bootstrap import Dependencies
+from workers.cli import app as cli
+from workers.consumer import Consumer
+from workers.lanes import queue_name
+from workers.stream import stream_name
+from workers.web.app import create_app as create_web
+
+KEY = {"Authorization": "Bearer key-of-the-tests"}
+OBJECT = {"bucket": "uploads", "key": "from a door.jpg"}
+
+
+class AlreadyServed:
+    """Stands where Triton's repository would: the networks run in this process, as version 1."""
+
+    def install(self, release):
+        return 1, 1
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return LocalDetector(DEFAULT_RELEASE)
+
+
+@pytest.fixture
+def environment(fresh_dsn, redis_url, s3_server):
+    return {
+        **s3_server.environment(),
+        "LENSWATCH_POSTGRES__DSN": fresh_dsn,
+        "LENSWATCH_REDIS__URL": redis_url,
+        "LENSWATCH_WEB__API_KEYS": '["key-of-the-tests"]',
+        "LENSWATCH_WORKER__CONSUMER_BLOCK": "0.05",
+    }
+
+
+@pytest.fixture
+def deps(environment, detector):
+    settings = settings_for(**environment)
+    with Dependencies(settings) as deps, ExifToolReader(timeout=5) as reader:
+        deps.examiner = Examiner(reader, detector, settings.limits)
+        deps.objects.ensure_bucket("uploads")
+        deps.registry.publish(Release.open(DEFAULT_RELEASE), AlreadyServed(), actor="test", alias="champion")
+        yield deps
+
+
+@pytest.fixture
+def stored(deps):
+    """An image in the bucket, as S3 would announce it."""
+    content = jpeg(photo(256, 320), exif=exif(make="Canon", model="EOS 5D"))
+    return OBJECT | {"etag": deps.objects.put(**OBJECT, content=content)}
+
+
+@pytest.fixture
+def web(deps):
+    with TestClient(create_web(deps.settings)) as client:
+        yield client
+
+
+@pytest.fixture
+def command(environment, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments):
+        result = CliRunner().invoke(cli, list(arguments))
+        assert result.exit_code == 0, result.output
+        return result
+
+    return run
+
+
+def by_xadd(deps, stored, **_):
+    event = {"event_id": "x", "uploaded_at": "2026-01-01T00:00:00Z", **stored}
+    deps.redis.xadd(stream_name(deps.settings.redis, Lane.LIVE), {"event": json.dumps(event)})
+
+
+def by_http(stored, web, **_):
+    event = {"event_id": "h", "uploaded_at": "2026-01-01T00:00:00Z", **stored}
+    assert web.post("/v1/uploads", json=event, headers=KEY).status_code == 202
+
+
+def by_records(stored, web, **_):
+    stored_object = {"key": "from+a%20door.jpg", "eTag": stored["etag"], "sequencer": "0A"}
+    record = {
+        "eventName": "ObjectCreated:Put",
+        "eventTime": "2026-01-01T00:00:00.000Z",
+        "s3": {"bucket": {"name": "uploads"}, "object": stored_object},
+    }
+    assert web.post("/v1/hooks/s3", json={"Records": [record]}, headers=KEY).status_code == 202
+
+
+def by_event_bridge(stored, web, **_):
+    detail = {"bucket": {"name": "uploads"}, "object": {"key": stored["key"], "etag": stored["etag"]}}
+    event = {"source": "aws.s3", "detail-type": "Object Created", "time": "2026-01-01T00:00:00Z", "detail": detail}
+    assert web.post("/v1/hooks/s3", json=event, headers=KEY).status_code == 202
+
+
+def by_submit(stored, command, **_):
+    command("submit", "--key", stored["key"], "--etag", stored["etag"])
+
+
+def by_backfill(command, **_):
+    assert "1 announced" in command("backfill", "s3://uploads/from").output
+
+
+DOORS = [by_xadd, by_http, by_records, by_event_bridge, by_submit, by_backfill]
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+def test_an_event_said_three_times_at_a_door_gets_one_verdict(door, deps, stored, web, command):
+    for _ in range(3):
+        door(deps=deps, stored=stored, web=web, command=command)
+    work(deps)
+    [verdict] = verdicts(deps)
+    assert (verdict.key, verdict.camera_make, verdict.camera_model) == (stored["key"], "Canon", "EOS 5D")
+    assert verdict.verdict in {"camera", "unsure", "not_camera"}
+    assert verdict.log_likelihood is not None
+
+
+def test_the_same_object_at_every_door_gets_one_verdict(deps, stored, web, command):
+    for door in DOORS:
+        door(deps=deps, stored=stored, web=web, command=command)
+    work(deps)
+    [verdict] = verdicts(deps)
+    answer = web.get(f"/v1/verdicts/{verdict.event_id}", headers=KEY).json()
+    assert answer["upload"]["state"] == "done"
+    assert answer["upload"]["attempts"] == 1
+    assert answer["verdict"]["verdict"] == verdict.verdict
+    assert answer == web.get(f"/v1/uploads/{verdict.upload_id}", headers=KEY).json()
+    page = web.get("/", auth=("anyone", "key-of-the-tests"))
+    assert verdict.key in page.text
+    assert "never proof" in page.text
+
+
+def test_a_file_is_put_into_the_bucket_and_announced(deps, command, tmp_path):
+    (tmp_path / "mine.jpg").write_bytes(jpeg(photo(256, 320, seed=3)))
+    for _ in range(2):
+        command("submit", str(tmp_path / "mine.jpg"), "--surface", "avatars")
+    work(deps)
+    [verdict] = verdicts(deps)
+    assert verdict.key.endswith("/mine.jpg")
+    assert verdict.surface == "avatars"
+
+
+def test_a_missing_object_is_rejected_and_not_tried_again(deps, web):
+    event = {"event_id": "gone", "uploaded_at": "2026-01-01T00:00:00Z", "bucket": "uploads", "key": "not there.jpg"}
+    web.post("/v1/uploads", json=event, headers=KEY)
+    work(deps)
+    answer = web.get("/v1/verdicts/gone", headers=KEY).json()
+    assert (answer["verdict"]["verdict"], answer["verdict"]["reason"]) == ("rejected", "object_missing")
+    assert answer["upload"]["attempts"] == 1
+
+
+def test_readiness_and_metrics_see_the_servers(deps, web):
+    assert web.get("/readyz").json() == {"ready": True, "servers": {"redis": True, "postgres": True}}
+    by_http({**OBJECT, "etag": "e"}, web)
+    scraped = web.get("/metrics").text
+    assert 'lenswatch_lane_depth{lane="live",place="stream"} 1.0' in scraped
+    assert 'lenswatch_lane_depth{lane="maintenance",place="queue"} 0.0' in scraped
+
+
+def work(deps):
+    """Let the consumer and a worker do what there is to do."""
+    celery = create_celery(deps.settings)
+    celery.dependencies = deps
+    drain_all(deps, celery)
+    lanes = [queue_name(lane) for lane in Lane]
+    with start_worker(celery, pool="solo", queues=lanes, perform_ping_check=False, shutdown_timeout=30):
+        wait_until(lambda: not backlog(deps), seconds=60)
+
+
+def drain_all(deps, celery):
+    from workers.app import send_moderation
+
+    consumer = Consumer(deps.redis, deps.stores, lambda upload: send_moderation(celery, upload), deps.settings)
+    consumer.create_groups()
+    drain(consumer)
+
+
+def backlog(deps):
+    with deps.stores.transaction() as transaction:
+        return transaction.uploads.backlog()
+
+
+def verdicts(deps):
+    with deps.stores.transaction() as transaction:
+        return transaction.verdicts.latest()

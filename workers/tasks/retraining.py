@@ -1,0 +1,20 @@
+"""The nightly refit."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from pipeline.retrain.run import RetrainDeps, retrain
+from workers.app import TRAINING_TIME_LIMIT, PipelineTask
+
+
+@shared_task(
+    name="retrain_nightly",
+    base=PipelineTask,
+    bind=True,
+    time_limit=TRAINING_TIME_LIMIT,
+)
+def retrain_nightly(self: PipelineTask) -> None:
+    """Refit on verified photographs, judge, publish, perhaps promote; `pipeline.retrain.run` logs what came of it."""
+    deps = self.dependencies
+    retrain(RetrainDeps(deps.stores.transaction, deps.registry, deps.settings, deps.clock))
