@@ -10,16 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 from pipeline.errors import Conflict, NotFound, ObjectStoreUnavailable, RejectedUpload
+from pipeline.moderate import CHAMPION
 from pipeline.ports import ObjectStore
 from pipeline.records import ModelVersion
 from pipeline.release import Release, make_scorer
 from pipeline.score import Scorer
 from pipeline.settings import Settings
 
-Alias = Literal["champion", "challenger"]
+CHALLENGER = "challenger"
 
 MAX_FILE_BYTES = 1 << 30
 """More than any file of a release has."""
@@ -113,7 +114,7 @@ class Registry:
         return self._scorers[model.id]
 
     def publish(
-        self, release: Release, repository: NetworkRepository, *, actor: str, alias: Alias | None = "challenger"
+        self, release: Release, repository: NetworkRepository, *, actor: str, alias: str | None = CHALLENGER
     ) -> ModelVersion:
         """Put a release into service; an alias points to it afterwards. Publishing it again changes nothing.
 
@@ -153,14 +154,14 @@ class Registry:
         networks = (base.encoder_version, base.binary_version)
         version = self._add(name, files, card, networks, actor=actor, base=base)
         with self._stores.transaction() as transaction:
-            _point(transaction.versions, "challenger", version, actor=actor, reason=f"refit of {base.name}")
+            _point(transaction.versions, CHALLENGER, version, actor=actor, reason=f"refit of {base.name}")
         return version
 
     def promote(self, name_or_alias: str, *, actor: str, reason: str) -> ModelVersion:
         """Make it the champion; a challenger that was promoted is no challenger any more. Raises NotFound."""
         with self._stores.transaction() as transaction:
             version = _find(transaction.versions, name_or_alias)
-            _point(transaction.versions, "champion", version, actor=actor, reason=reason)
+            _point(transaction.versions, CHAMPION, version, actor=actor, reason=reason)
         return version
 
     def rollback(self, *, actor: str, reason: str) -> ModelVersion:
@@ -170,8 +171,8 @@ class Registry:
             NotFound: there is no champion, or it is the first one.
         """
         with self._stores.transaction() as transaction:
-            version = transaction.versions.before("champion")
-            transaction.versions.point("champion", version.id, actor=actor, reason=reason)
+            version = transaction.versions.before(CHAMPION)
+            transaction.versions.point(CHAMPION, version.id, actor=actor, reason=reason)
         return version
 
     def _published(self, name: str, files: Mapping[str, bytes]) -> ModelVersion | None:
@@ -220,19 +221,19 @@ class Registry:
 
 
 def _find(versions: VersionStore, name_or_alias: str) -> ModelVersion:
-    if name_or_alias in get_args(Alias):
+    if name_or_alias in (CHAMPION, CHALLENGER):
         return versions.resolve(name_or_alias)
     return versions.get(name_or_alias)
 
 
-def _point(versions: VersionStore, alias: Alias, version: ModelVersion, *, actor: str, reason: str) -> None:
+def _point(versions: VersionStore, alias: str, version: ModelVersion, *, actor: str, reason: str) -> None:
     """Move an alias; no version is champion and challenger at once."""
     aliases = versions.aliases()
-    if alias == "challenger" and aliases.get("champion") == version.name:
+    if alias == CHALLENGER and aliases.get(CHAMPION) == version.name:
         return
     versions.point(alias, version.id, actor=actor, reason=reason)
-    if alias == "champion" and aliases.get("challenger") == version.name:
-        versions.point("challenger", None, actor=actor, reason=reason)
+    if alias == CHAMPION and aliases.get(CHALLENGER) == version.name:
+        versions.point(CHALLENGER, None, actor=actor, reason=reason)
 
 
 def _hashes(files: Mapping[str, bytes]) -> dict[str, str]:

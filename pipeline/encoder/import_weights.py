@@ -11,7 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.encoder.export import export_binary, export_encoder
 from pipeline.encoder.network import BinaryDetector, ExifHeads, SdaieEncoder
+from pipeline.encoder.pretext import ORDER, Tag
 from pipeline.highpass import BANK
 
 State = dict[str, Tensor]
@@ -55,6 +57,26 @@ def load_binary(path: Path) -> BinaryDetector:
     detector.encoder.load_state_dict(_backbone(state, "module.diffusionextractor_random."))
     detector.fc.load_state_dict(_below(state, "module.fc."))
     return detector.eval()
+
+
+def convert(path: Path, folder: Path) -> Path:
+    """Write a backbone file as encoder.*, a binary file as binary.* of a release folder; returns the weights' path.
+
+    What the classes of a head are called is not in the file, so they are numbered.
+    """
+    facts = {"imported_from": path.name}
+    if any(key.startswith("module.backbone.") for key in _read(path)):
+        encoder, heads = load_encoder(path)
+        tags = [
+            Tag(name, "class", tuple(f"class {n}" for n in range(1, size + 1)))
+            if kind == "class"
+            else Tag(name, "rank")
+            for (name, kind), size in zip(ORDER, heads.sizes, strict=True)
+        ]
+        export_encoder(folder, encoder, heads, tags, path.stem, facts)
+        return folder / "encoder.safetensors"
+    export_binary(folder, load_binary(path), path.stem, facts)
+    return folder / "binary.safetensors"
 
 
 @torch.inference_mode()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.review import Label
+from pipeline.review import decide as decide_item
 from pipeline.settings import Settings
 from workers.bootstrap import Dependencies
 
 app = typer.Typer(no_args_is_help=True, help="List and decide what the model was unsure about.")
-
-
-class Label(StrEnum):
-    CAMERA = "camera"
-    NOT_CAMERA = "not_camera"
 
 
 @app.command("list")
@@ -48,7 +44,7 @@ def decide(
 ) -> None:
     """Say what an item is."""
     with Dependencies(Settings()) as deps, deps.stores.transaction() as transaction:
-        decision = transaction.reviews.decide(item, reviewer=reviewer, label=label.value, note=note)
+        decision = decide_item(transaction.reviews, item, reviewer=reviewer, label=label, note=note)
     typer.echo(f"decision {decision}: item {item} is {label.value}")
 
 

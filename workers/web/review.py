@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from pipeline.review import Label
+from pipeline.review import decide as decide_item
 from pipeline.store import ReviewItem
 from workers.web.auth import require_key
 from workers.web.problems import documented
@@ -24,8 +26,8 @@ router = APIRouter(
 class DecisionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    label: Literal["camera", "not_camera"]
-    reviewer: str = Field(min_length=1, max_length=100)
+    label: Label
+    reviewer: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
     note: str = Field(default="", max_length=2000)
 
 
@@ -52,7 +54,7 @@ def waiting(
 def decide(item_id: int, decision: DecisionRequest, deps: Deps) -> Decided:
     """Say what it is. Kept for ever in the audit log; a second reviewer may add a decision, the same one may not."""
     with deps.stores.transaction() as transaction:
-        decision_id = transaction.reviews.decide(
-            item_id, reviewer=decision.reviewer, label=decision.label, note=decision.note
+        decision_id = decide_item(
+            transaction.reviews, item_id, reviewer=decision.reviewer, label=decision.label, note=decision.note
         )
     return Decided(decision_id=decision_id)
