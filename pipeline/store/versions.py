@@ -100,21 +100,26 @@ class Versions:
         return previous
 
     def before(self, alias: str) -> ModelVersion:
-        """The version that the alias pointed to before the present one came up. Raises `NotFound` without one."""
+        """The version that a rollback of the alias brings back.
+
+        A move back to the version before counts as taking the last move back, so that rollbacks go further and further
+        back, not to and fro. Raises `NotFound` where the alias points nowhere, or to its first version.
+        """
         current = self.resolve(alias)
-        previous = self._session.scalars(
-            select(AliasChangeRow.previous_id)
-            .where(
-                AliasChangeRow.alias == alias,
-                AliasChangeRow.model_version_id == current.id,
-                AliasChangeRow.previous_id.is_not(None),
-            )
+        moves = self._session.scalars(
+            select(AliasChangeRow.model_version_id)
+            .where(AliasChangeRow.alias == alias, AliasChangeRow.model_version_id.is_not(None))
             .order_by(AliasChangeRow.id)
-            .limit(1)  # the first time it came up: rolling back twice goes two versions back, not to and fro
-        ).one_or_none()
-        if previous is None:
+        )
+        path: list[int | None] = []
+        for version_id in moves:
+            if path[-2:-1] == [version_id]:
+                path.pop()
+            else:
+                path.append(version_id)
+        if len(path) < 2:
             raise NotFound(f"{current.name} is the first {alias}")
-        return _to_version(self._session.get_one(ModelVersionRow, previous))
+        return _to_version(self._session.get_one(ModelVersionRow, path[-2]))
 
 
 def _to_version(row: ModelVersionRow) -> ModelVersion:
