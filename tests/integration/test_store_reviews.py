@@ -1,0 +1,120 @@
+"""The review queue, and what its decisions verify for the nightly job."""
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from pipeline.errors import Conflict, NotFound
+from pipeline.records import VerdictKind
+from tests.factories import add_model, add_upload, add_verdict, make_examination, make_score
+
+
+@pytest.fixture
+def model(stores):
+    with stores.transaction() as tx:
+        return add_model(tx, encoder_version=3)
+
+
+@pytest.fixture
+def item(stores, model):
+    with stores.transaction() as tx:
+        add_verdict(tx, model, VerdictKind.UNSURE)
+        [item] = tx.reviews.waiting()
+    return item
+
+
+def decide(stores, item, reviewer="ann", label="camera"):
+    with stores.transaction() as tx:
+        return tx.reviews.decide(item.id, reviewer=reviewer, label=label, note="grain")
+
+
+def test_items_wait_oldest_first_with_their_evidence(stores, model):
+    with stores.transaction() as tx:
+        verdicts = [add_verdict(tx, model, VerdictKind.UNSURE, surface=name) for name in ("posts", "avatars", "posts")]
+        add_verdict(tx, model, VerdictKind.CAMERA)
+        assert [item.verdict.verdict_id for item in tx.reviews.waiting()] == verdicts
+        assert [item.verdict.verdict_id for item in tx.reviews.waiting(limit=1)] == verdicts[:1]
+        assert [item.verdict.verdict_id for item in tx.reviews.waiting(surface="avatars")] == verdicts[1:2]
+
+
+def test_a_decision_closes_the_item_and_is_audited(stores, database, item):
+    decide(stores, item)
+    with stores.transaction() as tx:
+        assert tx.reviews.waiting() == []
+        assert tx.reviews.get(item.id).state == "decided"
+    [audit] = database.execute(text("SELECT actor, action, subject, detail FROM audit_log"))
+    assert tuple(audit) == ("ann", "review.decided", f"review_item:{item.id}", {"label": "camera", "note": "grain"})
+
+
+def test_nobody_decides_twice_but_a_second_person_may(stores, database, item):
+    first = decide(stores, item)
+    with pytest.raises(Conflict, match="ann has decided"):
+        decide(stores, item, label="not_camera")
+    assert decide(stores, item, reviewer="bob") > first
+    assert database.scalar(text("SELECT count(*) FROM decisions")) == 2
+
+
+def test_an_item_that_a_newer_model_answered_is_not_decided_any_more(stores, model):
+    examination = make_examination()
+    with stores.transaction() as tx:
+        upload = add_upload(tx)
+        add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
+        [item] = tx.reviews.waiting()
+        add_verdict(tx, add_model(tx), VerdictKind.CAMERA, upload=upload, examination=examination)
+        assert tx.reviews.get(item.id).verdict is None
+    with pytest.raises(Conflict, match="withdrawn"):
+        decide(stores, item)
+
+
+def test_an_unknown_item_is_not_found(stores):
+    with pytest.raises(NotFound), stores.transaction() as tx:
+        tx.reviews.decide(0, reviewer="ann", label="camera", note="")
+
+
+@pytest.mark.parametrize(
+    ("surface", "decisions", "photo", "generated"),
+    [
+        ("posts", {}, False, False),
+        ("posts", {"ann": "camera"}, False, False),  # one person is not enough
+        ("posts", {"ann": "camera", "bob": "camera"}, True, False),
+        ("posts", {"ann": "camera", "bob": "camera", "eve": "not_camera"}, False, False),  # doubted
+        ("posts", {"ann": "not_camera", "bob": "not_camera"}, False, True),
+        ("posts", {"ann": "camera", "bob": "not_camera"}, False, False),
+        ("camera-app", {}, True, False),  # trusted without review
+        ("camera-app", {"ann": "not_camera"}, False, False),  # but not against a reviewer
+    ],
+)
+def test_what_counts_as_verified(stores, model, surface, decisions, photo, generated):
+    with stores.transaction() as tx:
+        add_verdict(tx, model, VerdictKind.UNSURE, surface=surface)
+        [item] = tx.reviews.waiting()
+    for reviewer, label in decisions.items():
+        decide(stores, item, reviewer, label)
+    with stores.transaction() as tx:
+        verified = tx.training.verified_photos(3, reviewers_needed=2, trusted_surfaces=["camera-app"], limit=10)
+        confirmed = tx.training.confirmed_ai(3, reviewers_needed=2, limit=10)
+    assert (len(verified), len(confirmed)) == (photo, generated)
+
+
+def test_a_verified_photo_is_complete(stores, model):
+    examination = make_examination(score=make_score(ai_probability=0.25))
+    with stores.transaction() as tx:
+        first = add_upload(tx, surface="camera-app", uploader_id="first")
+        for upload in (first, add_upload(tx, surface="camera-app", uploader_id="copycat")):
+            add_verdict(tx, model, upload=upload, examination=examination)
+        [photo] = tx.training.verified_photos(3, reviewers_needed=2, trusted_surfaces=["camera-app"], limit=10)
+    assert (photo.sha256, photo.uploader_id, photo.surface) == (examination.sha256, "first", "camera-app")
+    assert (photo.make, photo.model, photo.ai_probability) == ("NIKON", "D90", 0.25)
+    assert photo.embedding.dtype == np.float32
+    np.testing.assert_array_equal(photo.embedding, examination.embedding)
+
+
+def test_only_this_encoders_embeddings_newest_first_up_to_the_limit(stores, model):
+    with stores.transaction() as tx:
+        examinations = [make_examination() for _ in range(3)]
+        for examination in examinations:
+            add_verdict(tx, model, surface="camera-app", examination=examination)
+        trusted = {"reviewers_needed": 2, "trusted_surfaces": ["camera-app"]}
+        assert tx.training.verified_photos(4, limit=10, **trusted) == []
+        photos = tx.training.verified_photos(3, limit=2, **trusted)
+    assert [photo.sha256 for photo in photos] == [examination.sha256 for examination in examinations[:0:-1]]
