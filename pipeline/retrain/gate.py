@@ -26,6 +26,10 @@ LEAST_SLICE = 20
 LEAST_GENERATED = 20
 """Confirmed AI images without which nobody knows whether they would slip, so no model promotes itself."""
 
+LIKELIHOOD_TOLERANCE = 0.2
+"""Of the standard deviation of the photographs' log-likelihoods. Two fits are never equally good, and with enough
+photographs any difference is beyond chance."""
+
 Policies = Callable[[str], SurfacePolicy]
 Flags = NDArray[np.bool_]
 
@@ -127,19 +131,20 @@ def _slices(photos: Sequence[VerifiedPhoto]) -> Mapping[str, list[int]]:
 
 
 def _likelihood_check(old: _Answers, new: _Answers) -> Check:
-    """Fails where most photographs become less likely, beyond chance."""
-    change = new.log_likelihood - old.log_likelihood
-    worse, better = int((change < 0).sum()), int((change > 0).sum())
+    """Fails where most photographs become less likely by more than the tolerance, beyond chance."""
+    tolerated = LIKELIHOOD_TOLERANCE * float(old.log_likelihood.std())
+    worse = int((new.log_likelihood < old.log_likelihood - tolerated).sum())
+    better = len(new.log_likelihood) - worse
     return Check(
         name="log_likelihood",
         slice="all photographs",
-        count=len(change),
+        count=len(new.log_likelihood),
         passed=not worse_beyond_chance(worse, better),
         champion=float(old.log_likelihood.mean()),
         challenger=float(new.log_likelihood.mean()),
         changed_for_worse=worse,
         changed_for_better=better,
-        note="means, nats",
+        note=f"means, nats; a change under {tolerated:.3g} counts as no worse",
     )
 
 

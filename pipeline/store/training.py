@@ -76,10 +76,9 @@ def _agreed(label: str, reviewers_needed: int) -> Select[str]:
 
 def _first_uploads(chosen: ColumnElement[bool]) -> Subquery:
     """One row per distinct bytes: whoever uploaded them first."""
+    first = select(func.min(UploadRow.id)).where(UploadRow.sha256.is_not(None), chosen).group_by(UploadRow.sha256)
     return (
         select(UploadRow.sha256, UploadRow.uploader_id, UploadRow.surface, UploadRow.id)
-        .where(UploadRow.sha256.is_not(None), chosen)
-        .distinct(UploadRow.sha256)
-        .order_by(UploadRow.sha256, UploadRow.id)
+        .where(UploadRow.id.in_(first))
         .subquery()
     )
