@@ -107,12 +107,6 @@ class TritonRepository:
         """
         return self._install(ENCODER, release.folder), self._install(BINARY, release.folder)
 
-    def load_all(self) -> None:
-        """Bring up every version that the folder holds; what a restarted server needs."""
-        for model in (ENCODER, BINARY):
-            if self._versions(model):
-                self._client.load(model)
-
     def _install(self, model: str, source: Path) -> int:
         version = self._find(model, source) or self._add(model, source)
         if not self._client.ready(model, version):
