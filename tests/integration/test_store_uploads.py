@@ -115,15 +115,6 @@ def test_a_claim_takes_at_most_its_limit_and_passes_over_locked_rows(fresh_dsn):
     stores.close()
 
 
-def test_two_consumers_with_the_same_event_make_one_row(fresh_dsn):
-    stores, event = Stores(PostgresSettings(dsn=SecretStr(fresh_dsn))), make_event()
-    with stores.transaction() as tx:
-        first, _ = tx.uploads.record(event)
-    with stores.transaction() as tx:
-        assert tx.uploads.record(event) == (first, False)
-    stores.close()
-
-
 def test_the_backlog_counts_what_is_unfinished(stores):
     with stores.transaction() as tx:
         waiting, scoring, done = add_upload(tx), add_upload(tx), add_upload(tx)
