@@ -163,11 +163,9 @@ class UploadTask(PipelineTask):
                 return
             try:
                 with self.dependencies.stores.transaction() as transaction:
-                    verdict = work(upload, self.dependencies.moderation(transaction))
+                    work(upload, self.dependencies.moderation(transaction))
             except Exception as error:
                 self._fail(upload, error)
-            else:
-                log.info("verdict", kind=verdict.kind.value, reason=verdict.reason, surface=upload.event.surface)
 
     def _begin(self, upload_id: int) -> Upload | None:
         """Count the attempt; None where there is nothing left to do."""

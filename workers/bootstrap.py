@@ -119,10 +119,11 @@ class Dependencies:
     def moderation(self, transaction: Transaction) -> ModerationDeps:
         """What `moderate` needs, its stores in this transaction."""
         from pipeline.moderate import ModerationDeps
+        from workers.observed import ObservedResults
 
         return ModerationDeps(
             uploads=transaction.uploads,
-            results=transaction.results,
+            results=ObservedResults(transaction.results, self.settings),
             objects=self.objects,
             registry=self.registry,
             examiner=self.examiner,

@@ -71,6 +71,7 @@ class Consumer:
 
     def run(self, stop: Event) -> None:
         """Work until `stop` is set. Servers that are away are waited for; nothing read is lost."""
+        log.info("consumer_started", consumer=self._name, streams=list(self._streams))
         pause, groups_ready = FIRST_PAUSE, False
         while not stop.is_set():
             try:
@@ -84,6 +85,7 @@ class Consumer:
                 groups_ready, self._read_from = False, MINE  # what was read and not acknowledged comes first
                 stop.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+        log.info("consumer_stopped", consumer=self._name)
 
     def create_groups(self) -> None:
         """Make sure that every lane has its stream and group, also after a Redis that forgot them."""

@@ -21,6 +21,9 @@ _SECRET_NAME = re.compile(r"password|secret|token|authorization|api_key|dsn", re
 _CREDENTIALS_IN_URL = re.compile(r"(?<=://)[^/@\s]*@")
 _HIDDEN = "***"
 
+_NOISY = ("celery.app.trace", "celery.beat", "celery.worker.strategy", "httpx", "httpcore", "botocore", "urllib3")
+"""Libraries that tell at INFO what our own events say better."""
+
 
 def configure(settings: Settings, process: str) -> None:
     """Send every log line of this process to stderr; `process` (`web`, `consumer`, ...) is on each of them."""
@@ -42,8 +45,9 @@ def configure(settings: Settings, process: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level)
-    for noisy in ("httpx", "httpcore", "botocore", "urllib3", "exiftool"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -14,7 +14,7 @@ import typer
 
 from pipeline.settings import Settings
 from workers import logs
-from workers.lanes import LANES
+from workers.lanes import LANES, MAINTENANCE, TRAINING, queue_name
 
 WorkerLane = StrEnum("WorkerLane", [(lane.upper(), lane) for lane in LANES])  # type: ignore[misc]
 
@@ -48,15 +48,16 @@ def worker(
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before prometheus_client is imported, which reads it once
         from workers import metrics
         from workers.app import create_app
-        from workers.lanes import queue_name
 
         app = create_app(settings)
-        app.moderates = any(one in {"live", "rescore", "backfill"} for one in lanes)
+        app.moderates = not {MAINTENANCE, TRAINING}.issuperset(lanes)
         stop_metrics = metrics.serve(settings.worker.metrics_port, Path(folder))
         queues = ",".join(queue_name(one) for one in lanes)
-        quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        app.worker_main(["worker", f"--queues={queues}", f"--concurrency={concurrency}", "--loglevel=INFO", *quiet])
-        stop_metrics()
+        no_chatter = ["--without-gossip", "--without-mingle", "--without-heartbeat"]  # workers need not know each other
+        try:
+            app.worker_main(["--quiet", "worker", f"--queues={queues}", f"--concurrency={concurrency}", *no_chatter])
+        finally:
+            stop_metrics()
 
 
 def beat() -> None:
@@ -65,7 +66,7 @@ def beat() -> None:
 
     settings = Settings()
     logs.configure(settings, "beat")
-    create_app(settings).Beat(loglevel="INFO", pidfile=None).run()
+    create_app(settings).Beat(quiet=True).run()
 
 
 def web() -> None:
