@@ -1,3 +1,3 @@
-"""What all tests share: the real servers. Doubles are in `fakes.py`, records in `factories.py`."""
+"""What all tests share: the real servers and databases. Doubles are in `fakes.py`, records in `factories.py`."""
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.databases"]

@@ -175,7 +175,8 @@ class FakeUploadStore:
         if upload_id not in self.rows:
             raise NotFound(str(upload_id))
         row = self.rows[upload_id]
-        self.rows[upload_id] = replace(row, state=UploadState.SCORING, attempts=row.attempts + 1)
+        if row.state in (UploadState.QUEUED, UploadState.SCORING):
+            self.rows[upload_id] = replace(row, state=UploadState.SCORING, attempts=row.attempts + 1)
         return self.rows[upload_id]
 
     def finish(self, upload_id: int, state: UploadState, *, sha256: str | None = None) -> None:
@@ -188,6 +189,7 @@ class FakeUploadStore:
 
 @dataclass
 class FakeResultStore:
+    uploads: FakeUploadStore = field(default_factory=FakeUploadStore)
     examinations: dict[tuple[str, int], Examination] = field(default_factory=dict)
     verdicts: dict[tuple[int, int], Verdict] = field(default_factory=dict)
     """(upload id, model id) -> verdict."""
@@ -196,14 +198,15 @@ class FakeResultStore:
 
     def find_examination(self, sha256: str, model: ModelVersion) -> Examination | None:
         known = self.examinations.get((sha256, model.id))
-        return known and replace(known, embedding=None)
+        return known and replace(known, embedding=None, timings_ms={})
 
     def save_examination(self, examination: Examination, model: ModelVersion) -> None:
         self.examinations.setdefault((examination.sha256, model.id), examination)
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
         self.verdicts[upload.id, model.id] = verdict
-        return len(self.verdicts)
+        return list(self.verdicts).index((upload.id, model.id)) + 1
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
         self.dead_letters.append((upload_id, stage, reason, detail))
+        self.uploads.finish(upload_id, UploadState.DEAD)

@@ -1,6 +1,8 @@
 """The ledger."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 from pydantic import SecretStr
@@ -112,6 +114,23 @@ def test_a_claim_takes_at_most_its_limit_and_passes_over_locked_rows(fresh_dsn):
         theirs = second.uploads.claim_stale(STALE_AFTER, limit=2)
     assert sorted(row.id for row in mine) == [upload.id for upload in uploads[:2]]
     assert [row.id for row in theirs] == [uploads[2].id]
+    stores.close()
+
+
+def test_the_same_event_at_several_consumers_is_one_row(fresh_dsn):
+    stores, event = Stores(PostgresSettings(dsn=SecretStr(fresh_dsn))), make_event()
+    together = Barrier(4, timeout=10)
+
+    def consume(_):
+        with stores.transaction() as tx:
+            tx.uploads.backlog()  # connects
+            together.wait()
+            return tx.uploads.record(event)
+
+    with ThreadPoolExecutor(4) as consumers:
+        taken = list(consumers.map(consume, range(4)))
+    assert len({upload.id for upload, _ in taken}) == 1
+    assert sorted(is_new for _, is_new in taken) == [False, False, False, True]
     stores.close()
 
 

@@ -1,4 +1,10 @@
-"""The store on a real, migrated Postgres, rolled back after each test."""
+"""The store on a real, migrated Postgres, rolled back after each test.
+
+===========  ======================================================================================
+`database`   a connection inside a transaction that ends with the test
+`stores`     whose transactions are savepoints in it; Postgres' now() stands still there
+===========  ======================================================================================
+"""
 
 from __future__ import annotations
 
@@ -15,7 +21,6 @@ from pipeline.store.base import create_store_engine
 
 @pytest.fixture
 def database(migrated_dsn: str) -> Iterator[Connection]:
-    """A connection inside a transaction that the test's end rolls back."""
     engine = create_store_engine(PostgresSettings(dsn=SecretStr(migrated_dsn)))
     with engine.connect() as connection, connection.begin() as outer:
         yield connection
@@ -25,5 +30,4 @@ def database(migrated_dsn: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def stores(database: Connection) -> Stores:
-    """Whose transactions are savepoints inside `database`. Postgres' now() stands still there."""
     return Stores(PostgresSettings(), connection=database)
