@@ -1,0 +1,166 @@
+"""What people do, by HTTP and by command line: review what is unsure, replay or drop what was given up on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from pipeline.errors import Conflict
+from pipeline.records import UploadState, VerdictKind
+from pipeline.store import Stores
+from tests.factories import add_model, add_upload, add_verdict
+from tests.servers import settings_for
+from workers.cli import app as cli
+from workers.lanes import queue_name
+from workers.stream import connect
+from workers.web.app import create_app
+
+KEY = {"Authorization": "Bearer key"}
+
+
+@pytest.fixture
+def environment(fresh_dsn, redis_url):
+    return {
+        "LENSWATCH_POSTGRES__DSN": fresh_dsn,
+        "LENSWATCH_REDIS__URL": redis_url,
+        "LENSWATCH_WEB__API_KEYS": '["key"]',
+    }
+
+
+@pytest.fixture
+def settings(environment):
+    return settings_for(**environment)
+
+
+@pytest.fixture
+def stores(settings):
+    stores = Stores(settings.postgres)
+    yield stores
+    stores.close()
+
+
+@pytest.fixture
+def web(settings):
+    with TestClient(create_app(settings)) as client:
+        client.headers.update(KEY)
+        yield client
+
+
+@pytest.fixture
+def command(environment, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli, list(arguments))
+
+
+@pytest.fixture
+def item(stores):
+    """An open review item."""
+    with stores.transaction() as transaction:
+        model = add_model(transaction)
+        add_verdict(transaction, model, VerdictKind.CAMERA)
+        add_verdict(transaction, model, VerdictKind.UNSURE, surface="avatars", key="doubtful.jpg")
+        return transaction.reviews.waiting()[0]
+
+
+@pytest.fixture
+def letter(stores):
+    """A dead letter of an upload."""
+    with stores.transaction() as transaction:
+        upload = add_upload(transaction)
+        transaction.uploads.begin_attempt(upload.id)
+        transaction.results.bury(upload.id, stage="moderate", reason="DetectorUnavailable", detail="was away")
+        return transaction.dead_letters.waiting()[0]
+
+
+def test_only_the_unsure_wait_for_review_with_their_evidence(web, item):
+    [listed] = web.get("/v1/review").json()
+    assert (listed["id"], listed["verdict"]["key"], listed["verdict"]["verdict"]) == (item.id, "doubtful.jpg", "unsure")
+    assert listed["verdict"]["percentile"] is not None
+    assert listed["verdict"]["notice"] == "A signal, never proof."
+    assert web.get("/v1/review", params={"surface": "posts"}).json() == []
+
+
+def test_a_decision_closes_the_item_and_a_second_reviewer_may_add_one(web, item):
+    path = f"/v1/review/{item.id}/decision"
+    first = web.post(path, json={"label": "camera", "reviewer": "ann", "note": "sensor dust"})
+    assert first.status_code == 201
+    assert web.get("/v1/review").json() == []
+    assert web.post(path, json={"label": "camera", "reviewer": "bob"}).status_code == 201
+    again = web.post(path, json={"label": "not_camera", "reviewer": "ann"})
+    assert again.status_code == 409
+    assert again.json()["type"] == "urn:lenswatch:problem:conflict"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/v1/review/999/decision", {"label": "camera", "reviewer": "ann"}, 404),
+        ("/v1/review/1/decision", {"label": "unsure", "reviewer": "ann"}, 422),
+        ("/v1/review/1/decision", {"label": "camera"}, 422),
+        ("/v1/dead-letters/999/replay", {"actor": "ann"}, 404),
+        ("/v1/dead-letters/999/drop", {"actor": "ann"}, 404),
+    ],
+)
+def test_what_cannot_be_done_is_a_problem(web, item, path, body, status):
+    answer = web.post(path, json=body)
+    assert answer.status_code == status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/v1/review", "/v1/dead-letters", "/v1/verdicts/x", "/v1/uploads/1", "/"])
+def test_nobody_reads_without_a_key(web, path):
+    assert web.get(path, headers={"Authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_unknown_events_and_uploads_are_404(web):
+    assert web.get("/v1/verdicts/nothing").status_code == 404
+    assert web.get("/v1/uploads/999").status_code == 404
+
+
+def test_a_replayed_letter_is_queued_and_sent(web, stores, settings, letter):
+    [listed] = web.get("/v1/dead-letters").json()
+    assert (listed["id"], listed["reason"], listed["attempts"]) == (letter.id, "DetectorUnavailable", 1)
+    answer = web.post(f"/v1/dead-letters/{letter.id}/replay", json={"actor": "ann"})
+    assert (answer.status_code, answer.json()) == (202, {"upload_id": letter.upload_id})
+    assert tasks_waiting(settings) == [letter.upload_id]
+    with stores.transaction() as transaction:
+        upload = transaction.uploads.get(letter.upload_id)
+    assert (upload.state, upload.attempts) == (UploadState.QUEUED, 0)
+    assert web.post(f"/v1/dead-letters/{letter.id}/replay", json={"actor": "bob"}).status_code == 409
+
+
+def test_a_dropped_letter_is_gone_from_the_list_and_stays_dead(web, stores, letter):
+    assert web.post(f"/v1/dead-letters/{letter.id}/drop", json={"actor": "ann"}).status_code == 204
+    assert web.get("/v1/dead-letters").json() == []
+    with stores.transaction() as transaction:
+        assert transaction.uploads.get(letter.upload_id).state is UploadState.DEAD
+        assert transaction.dead_letters.get(letter.id).resolution == "dropped"
+
+
+def test_reviewing_in_a_terminal(command, item, stores):
+    assert "doubtful.jpg" in command("review", "list").output
+    done = command("review", "decide", str(item.id), "not_camera", "--reviewer", "ann")
+    assert done.exit_code == 0
+    assert "doubtful.jpg" not in command("review", "list").output
+    again = command("review", "decide", str(item.id), "camera", "--reviewer", "ann")
+    assert isinstance(again.exception, Conflict)
+
+
+def test_dead_letters_in_a_terminal(command, letter, settings):
+    assert "DetectorUnavailable" in command("dead", "list").output
+    assert json.loads(command("dead", "show", str(letter.id)).output)["detail"] == "was away"
+    assert command("dead", "replay", str(letter.id), "--actor", "ann").exit_code == 0
+    assert tasks_waiting(settings) == [letter.upload_id]
+    assert isinstance(command("dead", "drop", str(letter.id)).exception, Conflict)
+
+
+def tasks_waiting(settings):
+    """Upload ids in the live queue."""
+    with connect(settings.redis) as client:
+        messages = [json.loads(message) for message in client.lrange(queue_name("live"), 0, -1)]
+    return [int(message["headers"]["argsrepr"].strip("[]")) for message in messages]
