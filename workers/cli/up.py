@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pipeline.adapters.triton import TritonRepository
 from pipeline.errors import NotFound
 from pipeline.moderate import CHAMPION
+from pipeline.release import Release
 from pipeline.settings import Settings
 from pipeline.store import VerdictView
 from pipeline.store.migrate import upgrade
@@ -29,7 +31,8 @@ from workers.local.stack import DEFAULT_FOLDER, LocalStack
 NO_VERDICT, BROKEN = 1, 3
 """Exit codes."""
 
-console = Console()
+PLAIN_WIDTH = 160
+"""Columns where the output is no terminal (a log of CI, a pipe): the table needs them."""
 
 
 def up(
@@ -42,12 +45,14 @@ def up(
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the verdicts.")] = 300,
 ) -> None:
     """Start everything on this machine, score sample images, and stay up. Exit code 1: an image got no verdict."""
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, as Ctrl-C does
     try:
-        with _servers(folder) as stack, Dependencies(Settings()) as deps:
-            _prepare(deps)
+        with _servers(folder, console) as stack, Dependencies(Settings()) as deps:
+            _prepare(deps, console)
             with services.running(stack.folder) as processes:
-                outcomes = _score(deps, _images(images, stack.folder / "samples", shared), processes, timeout)
+                chosen = _images(images, stack.folder / "samples", shared)
+                outcomes = _score(deps, chosen, processes, timeout, console)
                 if once:
                     raise typer.Exit(NO_VERDICT if None in outcomes.values() else 0)
                 console.print(next_steps(stack.web_url, stack.environment_file, stack.folder / "logs"))
@@ -60,7 +65,7 @@ def up(
 
 
 @contextmanager
-def _servers(folder: Path) -> Iterator[LocalStack]:
+def _servers(folder: Path, console: Console) -> Iterator[LocalStack]:
     """The embedded servers; from then on this process and its children are configured for them."""
     with ExitStack() as running:
         with console.status("Starting Postgres, Redis, S3 and Triton"):
@@ -70,7 +75,7 @@ def _servers(folder: Path) -> Iterator[LocalStack]:
         yield stack
 
 
-def _prepare(deps: Dependencies) -> None:
+def _prepare(deps: Dependencies, console: Console) -> None:
     """Schema, buckets, and a champion where there is none yet."""
     settings = deps.settings
     with console.status("Migrating the database"):
@@ -81,11 +86,12 @@ def _prepare(deps: Dependencies) -> None:
         try:
             deps.registry.resolve(CHAMPION)
         except NotFound:
-            publish_release(deps, settings.detector.release, CHAMPION)
+            repository = TritonRepository(settings.triton.model_repository, deps.triton)
+            deps.registry.publish(Release.open(settings.detector.release), repository, actor="up", alias="champion")
 
 
 def _score(
-    deps: Dependencies, images: dict[str, Path], processes: Sequence[Process], timeout: float
+    deps: Dependencies, images: dict[str, Path], processes: Sequence[Process], timeout: float, console: Console
 ) -> dict[str, VerdictView | None]:
     """Send `images` (name -> file) through the door, show how far they are, then the table."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

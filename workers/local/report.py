@@ -13,21 +13,22 @@ from pipeline.store import VerdictView
 STYLES = {"camera": "green", "unsure": "yellow", "not_camera": "red", "not_applicable": "blue", "rejected": "magenta"}
 NOTHING = "-"
 
+STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score")
+"""Columns of milliseconds, in the order of the flow."""
+
 
 def verdict_table(outcomes: Mapping[str, VerdictView | None]) -> Table:
     """One row per image (name -> its verdict, None where there is none), one column per stage."""
-    found = [view for view in outcomes.values() if view]
-    stages = list(dict.fromkeys(stage for view in found for stage in view.timings_ms))
     table = Table(title="Verdicts, as Postgres holds them. A signal, never proof.", header_style="bold")
-    table.add_column("image", overflow="fold")
-    table.add_column("verdict")
-    for heading in ("log-likelihood", "percentile"):
-        table.add_column(heading, justify="right")
-    table.add_column("claimed camera", overflow="fold")
-    for stage in stages:
-        table.add_column(f"{stage} ms", justify="right")
+    table.add_column("image", no_wrap=True, max_width=32)
+    table.add_column("verdict", min_width=10)
+    table.add_column("log-\nlikelihood", justify="right")
+    table.add_column("per-\ncentile", justify="right")
+    table.add_column("claimed\ncamera", max_width=28)
+    for stage in STAGES:
+        table.add_column(f"{stage}\nms", justify="right", min_width=5)
     for name, view in outcomes.items():
-        table.add_row(name, *(_cells(view, stages) if view else [Text("none", "bold red")]))
+        table.add_row(name, *(_cells(view) if view else [Text("none", "bold red")]))
     return table
 
 
@@ -52,16 +53,26 @@ Your own folder, from the start: [bold]make demo IMAGES=folder[/]
 """
 
 
-def _cells(view: VerdictView, stages: list[str]) -> list[Text | str]:
-    camera = " ".join(filter(None, (view.camera_make, view.camera_model)))
+def _cells(view: VerdictView) -> list[Text | str]:
     return [
-        Text(f"{view.verdict} ({view.reason})", STYLES.get(view.verdict, "")),
+        Text(_verdict(view), STYLES.get(view.verdict, "")),
         _number(view.log_likelihood),
         _number(view.percentile),
-        camera or NOTHING,
-        *(_number(view.timings_ms.get(stage)) for stage in stages),
+        _camera(view),
+        *(_number(view.timings_ms.get(stage), decimals=0) for stage in STAGES),
     ]
 
 
-def _number(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1f}"
+def _camera(view: VerdictView) -> str:
+    """Make and model; the make only once where the model repeats it (`Canon EOS 5D`)."""
+    make, model = view.camera_make or "", view.camera_model or ""
+    return (model if model.startswith(make) else f"{make} {model}".strip()) or NOTHING
+
+
+def _verdict(view: VerdictView) -> str:
+    """With its reason where no score speaks for itself: `rejected: truncated`."""
+    return view.verdict if view.log_likelihood is not None else f"{view.verdict}: {view.reason}"
+
+
+def _number(value: float | None, decimals: int = 1) -> str:
+    return NOTHING if value is None else f"{value:.{decimals}f}"
