@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,13 @@ from pipeline.records import PATCH_SIZE, DetectorOutput, EncoderOutput, ModelVer
 from pipeline.release import Release
 from pipeline.settings import TritonSettings
 
+Arrays = list[NDArray[Any]]
+
 ENCODER, BINARY = "sdaie_encoder", "sdaie_binary"
+ENCODER_OUTPUTS, BINARY_OUTPUTS = ("EMBEDDING", "PATCH_FEATURES", "EXIF"), ("AI_PROBABILITY",)
+CALLBACK_GRACE = 2.0
+"""s that gRPC gets to report a deadline that has passed."""
+
 TEMPLATES = Path(__file__).parents[2] / "triton_models"
 WEIGHTS = {ENCODER: ("encoder.safetensors", "encoder.json"), BINARY: ("binary.safetensors", "binary.json")}
 
@@ -28,29 +36,41 @@ class TritonClient:
         self._timeout = settings.timeout
         self._client = triton.InferenceServerClient(settings.url, ssl=settings.tls)
 
-    def infer(self, model: str, version: int, patches: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[Any]]:
+    def infer(self, model: str, version: int, patches: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         """Outputs of one image, without the batch dimension. `patches` is uint8 (n, 64, 64, 3).
 
         Raises:
             DetectorUnavailable: not reachable, refused, too late, or not finite.
         """
+        return self.begin(model, version, patches, outputs)()
+
+    def begin(
+        self, model: str, version: int, patches: NDArray[np.uint8], outputs: Sequence[str]
+    ) -> Callable[[], Arrays]:
+        """Send a request; what is returned waits for its answer. Two models asked so answer side by side."""
+        answer: Future[triton.InferResult] = Future()
         batch = patches[None]
-        tensor = triton.InferInput("PATCHES", batch.shape, "UINT8").set_data_from_numpy(batch)
-        try:
-            result = self._client.infer(
-                model,
-                [tensor],
-                model_version=str(version),
-                outputs=[triton.InferRequestedOutput(name) for name in outputs],
-                timeout=int(self._timeout * 1e6),  # microseconds, for the server's queue
-                client_timeout=self._timeout,
-            )
-        except InferenceServerException as error:
-            raise DetectorUnavailable(f"{model} version {version}: {error.message()}") from error
-        arrays = [np.asarray(result.as_numpy(name))[0] for name in outputs]
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise DetectorUnavailable(f"{model} version {version} answered with numbers that are not finite")
-        return arrays
+        self._client.async_infer(
+            model,
+            [triton.InferInput("PATCHES", batch.shape, "UINT8").set_data_from_numpy(batch)],
+            lambda result, error: answer.set_exception(error) if error else answer.set_result(result),
+            model_version=str(version),
+            outputs=[triton.InferRequestedOutput(name) for name in outputs],
+            timeout=int(self._timeout * 1e6),  # microseconds, for the server's queue
+            client_timeout=self._timeout,
+        )
+
+        def wait() -> Arrays:
+            try:
+                result = answer.result(self._timeout + CALLBACK_GRACE)
+            except (InferenceServerException, TimeoutError) as error:
+                raise DetectorUnavailable(f"{model} version {version}: {error}") from error
+            arrays = [np.asarray(result.as_numpy(name))[0] for name in outputs]
+            if not all(np.isfinite(array).all() for array in arrays):
+                raise DetectorUnavailable(f"{model} version {version} answered with numbers that are not finite")
+            return arrays
+
+        return wait
 
     def load(self, model: str) -> None:
         """(Re)load a model: version folders that are new come up, the others stay as they are."""
@@ -83,10 +103,10 @@ class TritonDetector:
         self._client = client
 
     def detect(self, patches: Patches, model: ModelVersion) -> DetectorOutput:
-        embedding, patch_features, exif = self._client.infer(
-            ENCODER, model.encoder_version, patches.pixels, ["EMBEDDING", "PATCH_FEATURES", "EXIF"]
-        )
-        [probability] = self._client.infer(BINARY, model.binary_version, patches.pixels, ["AI_PROBABILITY"])
+        encoder = self._client.begin(ENCODER, model.encoder_version, patches.pixels, ENCODER_OUTPUTS)
+        binary = self._client.begin(BINARY, model.binary_version, patches.pixels, BINARY_OUTPUTS)
+        embedding, patch_features, exif = encoder()
+        [probability] = binary()
         return DetectorOutput(
             encoder=EncoderOutput(embedding=embedding, patch_features=patch_features, exif=exif),
             ai_probability=float(probability[0]),
@@ -112,7 +132,7 @@ class TritonRepository:
         if not self._client.ready(model, version):
             self._client.load(model)
         noise = np.random.default_rng(0).integers(0, 256, (2, PATCH_SIZE, PATCH_SIZE, 3), dtype=np.uint8)
-        self._client.infer(model, version, noise, ["EMBEDDING" if model == ENCODER else "AI_PROBABILITY"])
+        self._client.infer(model, version, noise, ENCODER_OUTPUTS if model == ENCODER else BINARY_OUTPUTS)
         return version
 
     def _versions(self, model: str) -> list[int]:
