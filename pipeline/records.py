@@ -83,7 +83,6 @@ class StoredObject:
 
     content: bytes = field(repr=False)
     sha256: str
-    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

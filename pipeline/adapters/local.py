@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.encoder.serve import load_binary, load_encoder
+from pipeline.errors import DetectorUnavailable
 from pipeline.records import DetectorOutput, ModelVersion, Patches
 
 
@@ -18,4 +21,6 @@ class LocalDetector:
     def detect(self, patches: Patches, model: ModelVersion) -> DetectorOutput:  # noqa: ARG002 - one version here
         [encoded] = self._encoder.embed([patches.pixels])
         [probability] = self._binary.probability([patches.pixels])
+        if not (np.isfinite(encoded.embedding).all() and np.isfinite(probability)):
+            raise DetectorUnavailable("the networks answered with numbers that are not finite")
         return DetectorOutput(encoder=encoded, ai_probability=probability)
