@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode import decode
+from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
 from pipeline.one_class import Mixture, OneClassModel
 from pipeline.patches import NotApplicable, cut
@@ -35,6 +37,8 @@ class PhotoFiles:
     """Photographs that may share a source or a camera have the same group."""
     held_out: bool
     """Kept out of the networks' training: these calibrate, the others are fitted on."""
+    make: str | None = None
+    """As the header spells it."""
 
 
 def fit_first(
@@ -51,52 +55,63 @@ def fit_first(
     A photograph is one sample however many crops of it there are: crops of one photograph are not exchangeable with
     photographs, and the conformal promise is about photographs.
     """
-    outputs = [(photo, output) for photo in track(photos) if (output := _detect(photo, detector, model, limits))]
-    fit = [(photo, output) for photo, output in outputs if not photo.held_out]
-    calibration = [(photo, output) for photo, output in outputs if photo.held_out]
-    patch = _fit_patches([output for _, output in fit], seed)
+    samples = [sample for photo in track(photos) if (sample := _detect(photo, detector, model, limits))]
+    fit = [sample for sample in samples if not sample.photo.held_out]
+    calibration = [sample for sample in samples if sample.photo.held_out]
+    patch = _fit_patches(fit, seed)
     one_class, tried = fit_one_class(_features(fit), _features(calibration), patch=patch, seed=seed)
     card = {
         "format": 1,
         "fit_photos": len(fit),
         "calibration_photos": len(calibration),
-        "fit_groups": len({photo.group for photo, _ in fit}),
-        "calibration_groups": len({photo.group for photo, _ in calibration}),
-        "not_applicable": len(photos) - len(outputs),
+        "fit_groups": len({sample.photo.group for sample in fit}),
+        "calibration_groups": len({sample.photo.group for sample in calibration}),
+        "not_applicable": len(photos) - len(samples),
         "patch_budget": limits.patch_budget,
         "axes": one_class.image.axes.shape[1],
         "components": len(one_class.image.weights),
         "tried": tried,
         "seed": seed,
+        "calibration_makes": Counter(sample.photo.make or MISSING for sample in calibration),
+        "calibration_formats": Counter(sample.format for sample in calibration),
         "calibration_sha256": hashlib.sha256(one_class.calibration_fused.tobytes()).hexdigest(),
     }
     return one_class, card
 
 
-def _detect(photo: PhotoFiles, detector: Detector, model: ModelVersion, limits: LimitSettings) -> DetectorOutput | None:
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    photo: PhotoFiles
+    format: str
+    output: DetectorOutput
+
+
+def _detect(photo: PhotoFiles, detector: Detector, model: ModelVersion, limits: LimitSettings) -> _Sample | None:
     """Both networks on the patches of all crops together; None for a photograph without a usable patch."""
-    parts = []
+    parts, format = [], ""
     for file in photo.files:
         try:
-            parts.append(cut(decode(file.read_bytes(), limits), limits.patch_budget))
+            image = decode(file.read_bytes(), limits)
+            parts.append(cut(image, limits.patch_budget))
         except (RejectedUpload, NotApplicable):
             continue
+        format = image.format
     if not parts:
         return None
     pixels = np.concatenate([part.pixels for part in parts])[: limits.patch_budget]
     corners = np.concatenate([part.corners for part in parts])[: limits.patch_budget]
-    return detector.detect(Patches(pixels=pixels, corners=corners), model)
+    return _Sample(photo, format, detector.detect(Patches(pixels=pixels, corners=corners), model))
 
 
-def _features(samples: Sequence[tuple[PhotoFiles, DetectorOutput]]) -> PhotoFeatures:
+def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
     return PhotoFeatures(
-        embeddings=np.stack([output.encoder.embedding for _, output in samples]),
-        ai_probabilities=np.array([output.ai_probability for _, output in samples]),
-        groups=np.array([photo.group for photo, _ in samples]),
+        embeddings=np.stack([sample.output.encoder.embedding for sample in samples]),
+        ai_probabilities=np.array([sample.output.ai_probability for sample in samples]),
+        groups=np.array([sample.photo.group for sample in samples]),
     )
 
 
-def _fit_patches(outputs: Sequence[DetectorOutput], seed: int) -> Mixture:
-    features: NDArray[np.float32] = np.concatenate([output.encoder.patch_features for output in outputs])
+def _fit_patches(samples: Sequence[_Sample], seed: int) -> Mixture:
+    features: NDArray[np.float32] = np.concatenate([sample.output.encoder.patch_features for sample in samples])
     chosen = np.random.default_rng(seed).permutation(len(features))[:PATCH_SAMPLE]
     return fit_mixture(features[chosen], axes=PATCH_AXES, components=PATCH_COMPONENTS, seed=seed)

@@ -53,6 +53,7 @@ def _photographs(folder: Path) -> list[PhotoFiles]:
             files=tuple(folder / tile.file for tile in tiles),
             group=tiles[0].source,
             held_out=tiles[0].held_out,
+            make=tiles[0].tags.get("Make"),
         )
         for tiles in crops.values()
     ]
