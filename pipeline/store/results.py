@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Boolean, func, literal_column, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -107,15 +107,14 @@ class Results:
             "timings": examination.timings_ms,
             "superseded_at": None,
         }
-        saved = self._session.execute(
+        verdict_id = self._session.execute(
             insert(VerdictRow)
             .values(upload_id=upload.id, model_version_id=model.id, **values)
             .on_conflict_do_update(index_elements=["upload_id", "model_version_id"], set_=values)
-            .returning(VerdictRow.id, literal_column("xmax = 0", Boolean).label("is_new"))
-        ).one()
-        if saved.is_new:
-            self._follow_up(saved.id, upload, examination, verdict, model)
-        return int(saved.id)
+            .returning(VerdictRow.id)
+        ).scalar_one()
+        self._follow_up(verdict_id, upload, examination, verdict, model)
+        return verdict_id
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
         row = self._session.get_one(UploadRow, upload_id, with_for_update=True)
@@ -146,18 +145,25 @@ class Results:
     def _follow_up(
         self, verdict_id: int, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion
     ) -> None:
-        """What a new verdict brings about: a review where it is unsure, a webhook where the event asked for one."""
+        """What a verdict brings about, once: a review where it is unsure, a webhook where the event asked for one."""
         if verdict.kind is VerdictKind.UNSURE:
-            self._insert(
-                ReviewItemRow,
-                verdict_id=verdict_id,
-                upload_id=upload.id,
-                sha256=examination.sha256,
-                surface=upload.event.surface,
-            )
+            self._open_review(verdict_id, upload, examination)
         if upload.event.callback is not None:
             body = payload(upload, examination, verdict, model)
             self._insert(OutboxRow, verdict_id=verdict_id, callback=upload.event.callback, payload=body)
+
+    def _open_review(self, verdict_id: int, upload: Upload, examination: Examination) -> None:
+        """Open the verdict's item, again if it was withdrawn: an older model is back. What is decided stays so."""
+        item = insert(ReviewItemRow).values(
+            verdict_id=verdict_id, upload_id=upload.id, sha256=examination.sha256, surface=upload.event.surface
+        )
+        self._session.execute(
+            item.on_conflict_do_update(
+                index_elements=["verdict_id"],
+                set_={"state": "open", "closed_at": None},
+                where=ReviewItemRow.state == "withdrawn",
+            )
+        )
 
     def _insert(self, table: type[Any], **values: Any) -> None:
         """Insert a row; one that is there already stays as it is."""

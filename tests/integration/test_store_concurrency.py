@@ -20,10 +20,17 @@ def stores(fresh_dsn):
     stores.close()
 
 
+def known(stores, model):
+    """An examination that is stored: two workers do not wait for each other because both insert it."""
+    examination = make_examination()
+    with stores.transaction() as tx:
+        tx.results.save_examination(examination, model)
+    return examination
+
+
 def moderate(stores, upload, examination, kind, model, *, dawdle=0.0):
     """What `moderate` writes, in one transaction that stays open for `dawdle` s more."""
     with stores.transaction() as tx:
-        tx.results.save_examination(examination, model)
         verdict_id = tx.results.save_verdict(upload, examination, make_verdict(kind), model)
         tx.uploads.finish(upload.id, UploadState.DONE, sha256=examination.sha256)
         sleep(dawdle)
@@ -42,7 +49,7 @@ def both(first, second):
 def test_a_message_that_two_workers_hold_gives_one_verdict_one_review_and_one_webhook(stores):
     with stores.transaction() as tx:
         upload, model = add_upload(tx, callback="main"), add_model(tx)
-    examination = make_examination()
+    examination = known(stores, model)
 
     def work(**options):
         return moderate(stores, upload, examination, VerdictKind.UNSURE, model, **options)
@@ -57,7 +64,7 @@ def test_a_message_that_two_workers_hold_gives_one_verdict_one_review_and_one_we
 def test_two_model_versions_at_once_leave_one_current_verdict(stores):
     with stores.transaction() as tx:
         upload, old, new = add_upload(tx), add_model(tx), add_model(tx)
-    examination = make_examination()
+    examination = known(stores, old)
     _, last = both(
         lambda **options: moderate(stores, upload, examination, VerdictKind.UNSURE, old, **options),
         lambda: moderate(stores, upload, examination, VerdictKind.CAMERA, new),
@@ -83,7 +90,7 @@ def test_two_attempts_at_once_are_both_counted(stores):
 def test_two_reviewers_at_once_both_decide(stores):
     with stores.transaction() as tx:
         upload, model = add_upload(tx), add_model(tx)
-    moderate(stores, upload, make_examination(), VerdictKind.UNSURE, model)
+    moderate(stores, upload, known(stores, model), VerdictKind.UNSURE, model)
     with stores.transaction() as tx:
         [item] = tx.reviews.waiting()
 

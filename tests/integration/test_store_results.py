@@ -106,7 +106,21 @@ def test_a_newer_models_verdict_supersedes_and_withdraws_the_open_review(stores,
     with stores.transaction() as tx:  # the older version is champion again
         add_verdict(tx, old, VerdictKind.UNSURE, upload=upload, examination=examination)
         assert tx.verdicts.of_upload(upload.id).model_version == old.name
+        assert [item.verdict.model_version for item in tx.reviews.waiting()] == [old.name]
     assert count(database, "verdicts") == 2
+    assert count(database, "review_items") == 1
+
+
+def test_a_verdict_that_a_new_policy_makes_unsure_is_reviewed(stores):
+    with stores.transaction() as tx:
+        upload, model, examination = add_upload(tx), add_model(tx), make_examination()
+        add_verdict(tx, model, VerdictKind.CAMERA, upload=upload, examination=examination)
+        assert tx.reviews.waiting() == []
+        add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
+        [item] = tx.reviews.waiting()
+        tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+        add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
+        assert tx.reviews.waiting() == []  # what a person has decided is not asked again
 
 
 def test_postgres_itself_refuses_a_second_current_verdict(stores, database):
