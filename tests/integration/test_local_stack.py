@@ -157,7 +157,7 @@ def test_postgres_starts_over_what_crashes_left(folder: Path) -> None:
 
 
 def test_triton_says_what_is_missing(folder: Path) -> None:
-    with pytest.raises(ProcessFailed, match="make install"), TritonServer(folder):
+    with pytest.raises(ProcessFailed, match="make install"), TritonServer(folder, folder / "absent"):
         pass
 
 

@@ -17,7 +17,7 @@ from workers.local.processes import LOOPBACK, ProcessFailed, free_port
 from workers.local.redis import RedisServer
 from workers.local.s3 import S3Server
 from workers.local.server import Server
-from workers.local.triton import TritonServer
+from workers.local.triton import PROGRAM, TritonServer
 
 DEFAULT_FOLDER = Path(".lenswatch")
 
@@ -29,7 +29,7 @@ class LocalStack:
     ...     subprocess.run(["lenswatch", "models", "list"], env=os.environ | stack.environment())
     """
 
-    def __init__(self, folder: Path = DEFAULT_FOLDER, *, triton_program: Path | None = None) -> None:
+    def __init__(self, folder: Path = DEFAULT_FOLDER, *, triton_program: Path = PROGRAM) -> None:
         self.folder = folder.resolve()
         self.postgres = PostgresServer(folder)
         self.redis = RedisServer(folder)

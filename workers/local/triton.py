@@ -21,6 +21,9 @@ from workers.local.server import NotReady, Server
 WHEEL = "nvidia-pytriton==0.7.0"
 """Triton 2.51."""
 
+PROGRAM = Path(".lenswatch/triton-server")
+"""Where `make install` puts the wheel."""
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 
 
@@ -30,10 +33,10 @@ class TritonServer(Server):
     name = "triton"
     start_timeout = 180  # s; importing torch for each model on a busy machine
 
-    def __init__(self, folder: Path, program: Path | None = None) -> None:
-        """`program`: where the wheel was installed; `folder/triton-server` when not given."""
+    def __init__(self, folder: Path, program: Path = PROGRAM) -> None:
+        """`program`: where the wheel was installed."""
         super().__init__(folder)
-        self._program = (program or folder / "triton-server").resolve()
+        self._program = program.resolve()
         # Names our shared memory, so that what a killed server left of it can be told from other servers'.
         self._region = f"lenswatch-{hashlib.sha256(str(self.data).encode()).hexdigest()[:12]}-"
         self._http = self._grpc = self._metrics = 0
