@@ -29,6 +29,7 @@ def receiver():
             body = self.rfile.read(int(self.headers["Content-Length"]))
             seen.append((dict(self.headers), body))
             self.send_response(statuses.pop(0) if statuses else 200)
+            self.send_header("Location", self.path)  # of a redirect
             self.end_headers()
 
         def log_message(self, *_):
@@ -96,6 +97,13 @@ def test_a_failure_is_tried_again_later_under_the_same_id(settings, stores, rece
     first, second = (headers["Lenswatch-Delivery"] for headers, _ in receiver.seen)
     assert first == second
     assert rows(stores)[0].delivered_at is not None
+
+
+def test_a_redirect_is_a_failure_and_not_followed(settings, stores, receiver):
+    receiver.statuses.append(307)
+    deliver(settings, stores)
+    assert len(receiver.seen) == 1
+    assert rows(stores)[0].last_error == "HTTP 307"
 
 
 def test_an_endpoint_that_stays_away_is_given_up_on_visibly(settings, stores, receiver, monkeypatch):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from celery.contrib.testing.worker import start_worker
 from fastapi.testclient import TestClient
+from sqlalchemy import select
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from pipeline.adapters.exiftool import ExifToolReader
@@ -15,6 +19,7 @@ from pipeline.examine import Examiner
 from pipeline.records import Lane
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE
+from pipeline.store.models_ops import DriftSnapshotRow
 from tests.images import exif, jpeg, photo
 from tests.integration.test_consumer import drain, wait_until
 from tests.servers import settings_for
@@ -23,6 +28,7 @@ from workers.bootstrap import Dependencies
 from workers.cli import app as cli
 from workers.consumer import Consumer
 from workers.lanes import queue_name
+from workers.schedule import SCHEDULE
 from workers.stream import stream_name
 from workers.web.app import create_app as create_web
 
@@ -169,6 +175,23 @@ def test_a_missing_object_is_rejected_and_not_tried_again(deps, web):
     answer = web.get("/v1/verdicts/gone", headers=KEY).json()
     assert (answer["verdict"]["verdict"], answer["verdict"]["reason"]) == ("rejected", "object_missing")
     assert answer["upload"]["attempts"] == 1
+
+
+def test_hourly_and_nightly_jobs_run(deps, web, stored):
+    by_http(stored, web)
+    work(deps)
+    celery = create_celery(deps.settings)
+    celery.loader.import_default_modules()
+    celery.dependencies = deps
+    deps.clock = SimpleNamespace(now=lambda: datetime.now(UTC) + timedelta(hours=1))
+    with capture_logs() as lines:
+        for job in SCHEDULE.values():
+            celery.tasks[job["task"]]()
+    [report] = [line for line in lines if line["event"] == "retrain_finished"]
+    assert report["outcome"] == "not_enough"
+    with deps.stores._engine.connect() as connection:
+        snapshots = connection.execute(select(DriftSnapshotRow.surface, DriftSnapshotRow.count)).all()
+    assert snapshots == [("default", 1)]
 
 
 def test_readiness_and_metrics_see_the_servers(deps, web):
