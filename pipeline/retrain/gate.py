@@ -2,8 +2,8 @@
 
 Both models answer for the same images, so only answers that *changed* tell which is worse: under "no difference" each
 change is as likely for the better as for the worse (the exact form of McNemar's test, 1947). "Worse beyond chance": the
-95 % Clopper-Pearson interval of the share of changes for the worse lies above one half. A model that is no worse fails
-a given check with a probability of at most 2.5 %; that costs a night, never an upload.
+95 % Clopper-Pearson interval of the share of changes for the worse lies above one half. But two honest refits of the
+same world do differ, since their calibration photographs do; so each check also knows how much of that is no fault.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from pipeline.one_class import OneClassModel, clopper_pearson, conformal_p_value
 from pipeline.ports import VerifiedPhoto
@@ -25,6 +26,12 @@ LEAST_SLICE = 20
 
 LEAST_GENERATED = 20
 """Confirmed AI images without which nobody knows whether they would slip, so no model promotes itself."""
+
+BROKEN_PROMISE = 0.01
+"""A promise counts as broken where exchangeable photographs would be flagged as often with at most this probability."""
+
+RECALL_TOLERANCE = 0.05
+"""Share of confirmed AI images that may slip: what the threshold of a few hundred calibration photographs moves by."""
 
 LIKELIHOOD_TOLERANCE = 0.2
 """Of the standard deviation of the photographs' log-likelihoods. Two fits are never equally good, and with enough
@@ -92,15 +99,14 @@ def judge(
     old, new = (_answers(model, photos, policy_of) for model in (champion, challenger))
     promised = [policy_of(photo.surface) for photo in photos]
     checks = [_likelihood_check(old, new)]
-    for name, rows in _slices(photos).items():
-        not_camera = float(np.mean([promised[row].not_camera_fpr for row in rows]))
-        flagged = float(np.mean([promised[row].unsure_fpr for row in rows]))
-        checks += [
-            _compare(
-                "not_camera_fpr", name, old.not_camera[rows], new.not_camera[rows], wrong=True, promised=not_camera
-            ),
-            _compare("flagged_fpr", name, old.flagged[rows], new.flagged[rows], wrong=True, promised=flagged),
-        ]
+    calibrated_on = len(challenger.calibration_fused)
+    for where, rows in _slices(photos).items():
+        for name, rate, before, after in (
+            ("not_camera_fpr", "not_camera_fpr", old.not_camera, new.not_camera),
+            ("flagged_fpr", "unsure_fpr", old.flagged, new.flagged),
+        ):
+            promise = float(np.mean([getattr(promised[row], rate) for row in rows]))
+            checks.append(_false_positives(name, where, before[rows], after[rows], promise, calibrated_on))
     return GateReport((*checks, *_recall_checks(generated, champion, challenger, policy_of)))
 
 
@@ -157,30 +163,44 @@ def _recall_checks(
         yield Check("recall", "confirmed AI images", len(generated), passed=False, note=note)
         return
     old, new = (_answers(model, generated, policy_of) for model in (champion, challenger))
-    yield _compare("not_camera_recall", "confirmed AI images", old.not_camera, new.not_camera, wrong=False)
-    yield _compare("flagged_recall", "confirmed AI images", old.flagged, new.flagged, wrong=False)
+    yield _recall("not_camera_recall", old.not_camera, new.not_camera)
+    yield _recall("flagged_recall", old.flagged, new.flagged)
 
 
-def _compare(name: str, where: str, old: Flags, new: Flags, *, wrong: bool, promised: float | None = None) -> Check:
-    """Fails where more answers became wrong than right, beyond chance, *and* more images are flagged than was promised:
-    a champion that is stricter with itself than its promise may be succeeded by one that just keeps it.
+def _false_positives(name: str, where: str, old: Flags, new: Flags, promised: float, calibrated_on: int) -> Check:
+    """Fails where the challenger flags more photographs than the champion, beyond chance, *and* breaks its promise.
 
-    `wrong` is the wrong answer to "flagged?"; `promised` is None where nothing is.
+    Under exchangeability the number flagged of n is beta-binomial: the threshold is the k-th lowest of the calibration
+    scores, k = promised (calibrated_on + 1), so the rate behind it is Beta(k, calibrated_on + 1 - k) (Vovk 2012).
     """
-    worse = int(((new == wrong) & (old != wrong)).sum())
-    better = int(((new != wrong) & (old == wrong)).sum())
-    kept = promised is not None and float(new.mean()) <= promised
+    rank = max(int(promised * (calibrated_on + 1)), 1)
+    as_often = float(stats.betabinom.sf(new.sum() - 1, len(new), rank, calibrated_on + 1 - rank))
+    worse, better = int((new & ~old).sum()), int((old & ~new).sum())
+    passed = as_often > BROKEN_PROMISE or not worse_beyond_chance(worse, better)
+    note = f"promised {promised:.3g}; a kept promise flags as many with probability {as_often:.2g}"
+    return _check(name, where, old, new, worse, better, passed, note)
+
+
+def _recall(name: str, old: Flags, new: Flags) -> Check:
+    """Fails where more images than tolerated slip, beyond chance."""
+    worse, better = int((old & ~new).sum()), int((new & ~old).sum())
+    tolerated = int(RECALL_TOLERANCE * len(new))
+    passed = not worse_beyond_chance(worse, better + tolerated)
+    return _check(name, "confirmed AI images", old, new, worse, better, passed, f"{tolerated} may slip")
+
+
+def _check(name: str, where: str, old: Flags, new: Flags, worse: int, better: int, passed: bool, note: str) -> Check:
     interval = clopper_pearson(int(new.sum()), len(new))
     return Check(
         name=name,
         slice=where,
         count=len(new),
-        passed=kept or not worse_beyond_chance(worse, better),
+        passed=passed,
         champion=float(old.mean()),
         challenger=float(new.mean()),
         challenger_low=interval.low,
         challenger_high=interval.high,
         changed_for_worse=worse,
         changed_for_better=better,
-        note="" if promised is None else f"promised {promised:.3g}",
+        note=note,
     )

@@ -140,12 +140,13 @@ def test_a_challenger_may_use_what_the_policy_promises(champion, calibrated_lowe
 
 def test_a_likelihood_that_is_a_little_lower_is_no_reason(champion):
     """A fit of other photographs is a little better or worse for nearly all; that must not cost every other night."""
-    shifted = replace(champion.image, residual_variance=champion.image.residual_variance * 1.05)
+    shifted = replace(champion.image, residual_variance=champion.image.residual_variance * 1.3)
     report = judge(
         HELD_OUT, GENERATED, champion=champion, challenger=replace(champion, image=shifted), policy_of=policy_of
     )
-    assert report.checks[0].challenger != report.checks[0].champion
-    assert report.passed, report.failed
+    likelihood = report.checks[0]
+    assert likelihood.challenger < likelihood.champion
+    assert likelihood.passed
 
 
 def test_a_model_that_describes_photographs_worse_is_refused(champion, good):
