@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,21 +13,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline.adapters.triton import TritonRepository
-from pipeline.errors import NotFound
-from pipeline.moderate import CHAMPION
-from pipeline.release import Release
-from pipeline.settings import Settings
+from pipeline.errors import PipelineError
 from pipeline.store import VerdictView
-from pipeline.store.migrate import upgrade
 from workers.bootstrap import Dependencies
-from workers.local import services, showcase
+from workers.local import launch, services, showcase
 from workers.local.processes import Process, ProcessFailed, wait_until_exit
 from workers.local.report import next_steps, verdict_table
 from workers.local.samples import write_samples
 from workers.local.stack import DEFAULT_FOLDER, LocalStack
 
-NO_VERDICT, BROKEN = 1, 3
+NO_VERDICT, BROKEN, INTERRUPTED = 1, 3, 130
 """Exit codes."""
 
 PLAIN_WIDTH = 160
@@ -40,7 +34,7 @@ def up(
         Path | None, typer.Option(exists=True, file_okay=False, help="Your own images instead of the samples.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop everything after the table.")] = False,
-    folder: Annotated[Path, typer.Option(help="Data, logs and programs of the servers.")] = DEFAULT_FOLDER,
+    folder: Annotated[Path, typer.Option(help="Data and logs of the servers.")] = DEFAULT_FOLDER,
     shared: Annotated[Path, typer.Option(help="Its data/originals are samples too, if there.")] = Path("../shared"),
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the verdicts.")] = 300,
 ) -> None:
@@ -48,46 +42,29 @@ def up(
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # unwinds, as Ctrl-C does
     try:
-        with _servers(folder, console) as stack, Dependencies(Settings()) as deps:
-            _prepare(deps, console)
-            with services.running(stack.folder) as processes:
-                chosen = _images(images, stack.folder / "samples", shared)
-                outcomes = _score(deps, chosen, processes, timeout, console)
-                if once:
-                    raise typer.Exit(NO_VERDICT if None in outcomes.values() else 0)
-                console.print(next_steps(stack.web_url, stack.environment_file, stack.folder / "logs"))
-                wait_until_exit([*processes, *(server.process for server in stack.servers)]).require_alive()
-    except ProcessFailed as failure:
+        with _servers(folder, console) as (stack, deps), services.running(stack.folder) as processes:
+            chosen = _images(images, stack.folder / "samples", shared)
+            outcomes = _score(deps, chosen, processes, timeout, console)
+            if once:
+                raise typer.Exit(NO_VERDICT if None in outcomes.values() else 0)
+            console.print(next_steps(stack.web_url, stack.environment_file, stack.folder / "logs"))
+            wait_until_exit([*processes, *(server.process for server in stack.servers)]).require_alive()
+    except (ProcessFailed, PipelineError) as failure:
         console.print(str(failure), style="bold red", markup=False)
         raise typer.Exit(BROKEN) from failure
     except KeyboardInterrupt:
         console.print("Stopped. The data stays for the next start.")
+        if once:
+            raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
-def _servers(folder: Path, console: Console) -> Iterator[LocalStack]:
-    """The embedded servers; from then on this process and its children are configured for them."""
+def _servers(folder: Path, console: Console) -> Iterator[tuple[LocalStack, Dependencies]]:
     with ExitStack() as running:
-        with console.status("Starting Postgres, Redis, S3 and Triton"):
-            stack = running.enter_context(LocalStack(folder))
-        os.environ.update(stack.environment())
+        with console.status("Starting Postgres, Redis, S3 and Triton; migrating; loading the detector"):
+            stack, deps = running.enter_context(launch.servers(folder))
         console.print("Running:", ", ".join(f"{name} {version}" for name, version in stack.versions().items()))
-        yield stack
-
-
-def _prepare(deps: Dependencies, console: Console) -> None:
-    """Schema, buckets, and a champion where there is none yet."""
-    settings = deps.settings
-    with console.status("Migrating the database"):
-        upgrade(settings)
-    for bucket in (*settings.s3.buckets, settings.s3.model_bucket):
-        deps.objects.ensure_bucket(bucket)
-    with console.status("Loading the detector"):
-        try:
-            deps.registry.resolve(CHAMPION)
-        except NotFound:
-            repository = TritonRepository(settings.triton.model_repository, deps.triton)
-            deps.registry.publish(Release.open(settings.detector.release), repository, actor="up", alias="champion")
+        yield stack, deps
 
 
 def _score(

@@ -17,10 +17,7 @@ from pipeline.store.migrate import upgrade
 from workers.bootstrap import Dependencies
 from workers.local import services
 from workers.local.processes import Process
-from workers.local.stack import DEFAULT_FOLDER, LocalStack
-
-TRITON_PROGRAM = DEFAULT_FOLDER / "triton-server"
-"""Where `make install` puts it, whichever folder the data are in."""
+from workers.local.stack import LocalStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Launched:
 @contextmanager
 def servers(folder: Path) -> Iterator[tuple[LocalStack, Dependencies]]:
     """The servers, ready to work with: migrated, with buckets and a champion. This process is configured for them."""
-    with LocalStack(folder, triton_program=TRITON_PROGRAM) as stack:
+    with LocalStack(folder) as stack:
         os.environ.update(stack.environment())
         with Dependencies(Settings()) as dependencies:
             prepare(dependencies)
