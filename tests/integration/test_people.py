@@ -142,6 +142,15 @@ def test_a_dropped_letter_is_gone_from_the_list_and_stays_dead(web, stores, lett
         assert transaction.dead_letters.get(letter.id).resolution == "dropped"
 
 
+def test_the_page_takes_nothing_of_an_upload_for_markup(web, stores):
+    with stores.transaction() as transaction:
+        add_verdict(transaction, add_model(transaction), key="<script>alert(1)</script>.jpg")
+    page = web.get("/", auth=("anyone", "key"))
+    assert "&lt;script&gt;" in page.text
+    assert "<script>" not in page.text
+    assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+
+
 def test_reviewing_in_a_terminal(command, item, stores):
     assert "doubtful.jpg" in command("review", "list").output
     done = command("review", "decide", str(item.id), "not_camera", "--reviewer", "ann")

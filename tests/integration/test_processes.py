@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from contextlib import contextmanager, suppress
 
@@ -19,6 +20,7 @@ from tests.factories import add_model, add_upload, make_event
 from tests.integration.test_consumer import wait_until
 from tests.servers import settings_for
 from workers.app import create_app, send_moderation
+from workers.lanes import queue_name
 from workers.local.processes import free_port
 from workers.stream import connect, stream_name, submit
 
@@ -44,6 +46,7 @@ def environment(fresh_dsn, redis_url, silent_s3):
         "LENSWATCH_S3__SECRET_ACCESS_KEY": "nothing",
         "LENSWATCH_S3__READ_TIMEOUT": "60",
         "LENSWATCH_WORKER__METRICS_PORT": str(free_port()),
+        "LENSWATCH_WEB__PORT": str(free_port()),
     }
 
 
@@ -85,6 +88,22 @@ def test_a_consumer_takes_over_and_stops_when_asked(environment, settings, store
         assert transaction.uploads.backlog()[Lane.LIVE].count == 1
 
 
+def test_worker_beat_and_web_stop_when_asked(environment, settings):
+    with (
+        running(environment, "worker", "--lane", "training") as worker,
+        running(environment, "beat") as beat,
+        running(environment, "web") as web,
+        connect(settings.redis) as client,
+    ):
+        wait_until(worker.children, seconds=60)
+        wait_until(lambda: client.llen(queue_name("maintenance")), seconds=60)  # beat's first message
+        wait_until(lambda: answers(settings.web.port), seconds=60)
+        for process in (worker, beat, web):
+            process.send_signal(signal.SIGTERM)
+        # uvicorn raises the signal again once it has shut down.
+        assert [process.wait(timeout=15) for process in (worker, beat, web)] == [0, 0, -signal.SIGTERM]
+
+
 def test_an_upload_whose_workers_are_killed_ends_as_a_dead_letter(environment, settings, stores):
     with stores.transaction() as transaction:
         model = add_model(transaction)
@@ -112,6 +131,14 @@ def is_scoring(stores, upload, attempt):
 def letters(stores):
     with stores.transaction() as transaction:
         return transaction.dead_letters.waiting()
+
+
+def answers(port):
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
+    except urllib.error.URLError:
+        return False
+    return True
 
 
 def scrape(port):
