@@ -7,6 +7,7 @@ from time import sleep
 import pytest
 from pydantic import SecretStr
 
+from pipeline.errors import Conflict
 from pipeline.records import UploadState, VerdictKind
 from pipeline.settings import PostgresSettings
 from pipeline.store import Stores
@@ -121,3 +122,39 @@ def test_two_promotions_at_once_are_told_in_the_order_in_which_they_came(stores)
     assert before == (versions[0].id, versions[1].id)
     with stores.transaction() as tx:
         assert tx.versions.before("champion") == versions[1]
+
+
+def test_two_model_versions_that_find_their_scores_at_once_leave_one_current_verdict(stores):
+    """Nothing but the verdicts is written, so no other row puts one behind the other."""
+    examination = make_examination()
+    with stores.transaction() as tx:
+        upload, models = add_upload(tx), [add_model(tx), add_model(tx)]
+        for model in models:
+            tx.results.save_examination(examination, model)
+
+    def answer(model, *, dawdle=0.0):
+        with stores.transaction() as tx:
+            verdict_id = tx.results.save_verdict(upload, examination, make_verdict(), model)
+            sleep(dawdle)
+        return verdict_id
+
+    _, last = both(lambda **options: answer(models[0], **options), lambda: answer(models[1]))
+    with stores.transaction() as tx:
+        assert [view.verdict_id for view in tx.verdicts.latest()] == [last]
+
+
+def test_a_decision_that_a_newer_model_overtakes_is_refused(stores):
+    examination = make_examination()
+    with stores.transaction() as tx:
+        upload, old, new = add_upload(tx), add_model(tx), add_model(tx)
+    moderate(stores, upload, examination, VerdictKind.UNSURE, old)
+    with stores.transaction() as tx:
+        [item] = tx.reviews.waiting()
+
+    def decide():
+        with pytest.raises(Conflict, match="withdrawn"), stores.transaction() as tx:
+            tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+
+    both(lambda **options: moderate(stores, upload, examination, VerdictKind.CAMERA, new, **options), decide)
+    with stores.transaction() as tx:
+        assert tx.reviews.get(item.id).state == "withdrawn"

@@ -1,5 +1,7 @@
 """The review queue, and what its decisions verify for the nightly job."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sqlalchemy import text
@@ -118,3 +120,15 @@ def test_only_this_encoders_embeddings_newest_first_up_to_the_limit(stores, mode
         assert tx.training.verified_photos(4, limit=10, **trusted) == []
         photos = tx.training.verified_photos(3, limit=2, **trusted)
     assert [photo.sha256 for photo in photos] == [examination.sha256 for examination in examinations[:0:-1]]
+
+
+def test_a_photo_that_two_encoders_saw_has_the_embedding_of_the_one_asked_for(stores, model):
+    ours = make_examination()
+    theirs = replace(ours, embedding=-ours.embedding, score=make_score(ai_probability=0.75))
+    with stores.transaction() as tx:
+        upload = add_upload(tx, surface="camera-app")
+        add_verdict(tx, model, upload=upload, examination=ours)
+        add_verdict(tx, add_model(tx, encoder_version=4), upload=upload, examination=theirs)
+        [photo] = tx.training.verified_photos(3, reviewers_needed=2, trusted_surfaces=["camera-app"], limit=10)
+    np.testing.assert_array_equal(photo.embedding, ours.embedding)
+    assert photo.ai_probability == ours.score.ai_probability
