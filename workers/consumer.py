@@ -198,13 +198,18 @@ class Consumer:
 
 def _bury(transaction: Transaction, entry: Entry, reason: str, detail: str) -> Taken:
     entry_id, fields = entry
-    shown = {name: value[:PAYLOAD_KEPT].replace("\x00", "\\u0000") for name, value in fields.items()}
+    shown = {_storable(name): _storable(value) for name, value in fields.items()}
     log.info("event_buried", entry_id=entry_id, reason=reason)
     transaction.dead_letters.bury_event(
         stage=EVENT_STAGE, reason=reason, detail=detail, payload={"entry_id": entry_id, "fields": shown}
     )
     metrics.DEAD_LETTERS.labels(EVENT_STAGE).inc()
     return Taken(upload=None, is_new=True)
+
+
+def _storable(text: str) -> str:
+    """As much of it as is kept, without the one character that Postgres cannot hold."""
+    return text[:PAYLOAD_KEPT].replace("\x00", "\\0")
 
 
 def _outcome(taken: Taken) -> str:

@@ -107,9 +107,10 @@ def test_the_live_lane_goes_first(consumer, client, sent, settings):
         ({"event": '{"event_id": "x"}'}, "InvalidEvent"),
         ({"event": b"\xff\xfe"}, "InvalidEvent"),  # not UTF-8
         ({"other": "field"}, "InvalidEvent"),
+        ({"nul\0name": "nul\0value"}, "InvalidEvent"),  # Postgres cannot hold it
         ({"event": an_event(bucket="somebody-elses").model_dump_json()}, "BucketNotAllowed"),
     ],
-    ids=["not json", "not the schema", "not utf-8", "no event", "foreign bucket"],
+    ids=["not json", "not the schema", "not utf-8", "no event", "nul", "foreign bucket"],
 )
 def test_what_cannot_be_understood_is_a_dead_letter_and_stops_nobody(
     consumer, client, stores, sent, settings, fields, reason
