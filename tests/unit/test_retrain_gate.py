@@ -12,7 +12,7 @@ from pipeline.one_class import Fusion, OneClassModel
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import SurfacePolicy
 from pipeline.retrain.fit import fit_mixture
-from pipeline.retrain.gate import LEAST_GENERATED, judge, worse_beyond_chance
+from pipeline.retrain.gate import LEAST_GENERATED, _recall, judge, worse_beyond_chance
 
 DIMENSIONS = 24
 MIXING = np.random.default_rng(1).normal(size=(DIMENSIONS, DIMENSIONS)) / 4
@@ -156,6 +156,19 @@ def test_a_model_that_describes_photographs_worse_is_refused(champion, good):
     assert "log_likelihood on all photographs" in report.failed
     likelihood = report.checks[0]
     assert likelihood.challenger < likelihood.champion
+
+
+@pytest.mark.parametrize(
+    ("slipped", "passed"),
+    [
+        (0, True),
+        (12, True),  # of 100, where 5 may: 12 against 5 is within chance
+        (17, False),
+    ],
+)
+def test_a_few_slips_are_what_a_threshold_moves_by(slipped, passed):
+    before = np.ones(100, dtype=bool)
+    assert _recall("flagged_recall", before, np.arange(100) >= slipped).passed is passed
 
 
 @pytest.mark.parametrize("count", [0, LEAST_GENERATED - 1])
