@@ -26,7 +26,7 @@ from pipeline.encoder.network import BinaryDetector, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
 
 REGULARISER = 0.05
-EVALUATED_PATCHES = 8
+EVALUATED_PATCHES = 12
 JPEG_QUALITIES = range(75, 99)
 COMMON_QUALITY = 90
 """At which held-out images of both classes are saved again before they are compared."""
@@ -153,17 +153,16 @@ class BinaryTask:
 
     @torch.inference_mode()
     def _probabilities(self, detector: BinaryDetector, side: _Class, quality: int | None) -> npt.NDArray[np.float64]:
-        """Of AI, for each held-out image: the mean over its tiles."""
+        """Of AI, for the first tile of each held-out image."""
         random = np.random.default_rng(self.run.seed)
-        of_image: dict[str, list[float]] = {}
-        for number in side.held_out:
+        probabilities = []
+        for number in {side.cache.tiles[n].photograph: n for n in reversed(side.held_out)}.values():
             pixels = side.cache.tile(number)
             pixels = pixels if quality is None else jpeg(pixels, quality)
             patches = torch.from_numpy(cut(pixels, EVALUATED_PATCHES, random)).to(self.place.device)
             with self.place.precision():
-                probability = float(detector(patches, [EVALUATED_PATCHES]))
-            of_image.setdefault(side.cache.tiles[number].photograph, []).append(probability)
-        return np.array([np.mean(values) for values in of_image.values()])
+                probabilities.append(float(detector(patches, [EVALUATED_PATCHES])))
+        return np.array(probabilities)
 
     def export(self, weights: Weights, facts: dict[str, Any]) -> None:
         paths = ("data", "ai", "encoder", "out", "cache", "name")

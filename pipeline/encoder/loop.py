@@ -33,7 +33,7 @@ class Schedule:
     average: float = 0.998
     """Decay of the moving average of the weights."""
     checkpoint_seconds: float = 60
-    evaluate_seconds: float = 600
+    evaluate_seconds: float = 1200
 
 
 class Task(Protocol):

@@ -15,6 +15,7 @@ Minutes = Annotated[float, typer.Option(help="Time budget, those before a resume
 Steps = Annotated[int | None, typer.Option(help="Instead of --minutes.")]
 Cache = Annotated[Path | None, typer.Option(help="Decoded tiles go here [OUT/cache].")]
 Out = Annotated[Path, typer.Option(help="Checkpoint, log and exported weights go here.")]
+Images = Annotated[int, typer.Option(help="Images in a batch of one process.")]
 Name = Annotated[str, typer.Option(help="Name of the release.")]
 
 
@@ -26,6 +27,7 @@ def encoder(
     steps: Steps = None,
     cache: Cache = None,
     name: Name = "sdaie-small",
+    images: Images = 32,
     seed: int = 0,
 ) -> None:
     """Learn from photographs what their EXIF says (several GPUs: torchrun -m pipeline.encoder.train)."""
@@ -33,7 +35,7 @@ def encoder(
     from pipeline.encoder.train import EncoderTraining, train_encoder
 
     schedule = Schedule(minutes=minutes, steps=steps)
-    train_encoder(EncoderTraining(data, out, name=name, cache=cache, seed=seed, schedule=schedule))
+    train_encoder(EncoderTraining(data, out, name, cache, images, seed=seed, schedule=schedule))
 
 
 @app.command()
@@ -46,6 +48,7 @@ def binary(
     steps: Steps = None,
     cache: Cache = None,
     name: Name = "sdaie-small",
+    images: Images = 32,
     seed: int = 0,
 ) -> None:
     """Learn to tell photographs from generated images, staying close to the encoder's features."""
@@ -54,7 +57,7 @@ def binary(
 
     release = encoder.parent if encoder.is_file() else encoder
     schedule = Schedule(minutes=minutes, steps=steps, learning_rate=1e-3)
-    train_binary(BinaryTraining(data, ai, release, out, name=name, cache=cache, seed=seed, schedule=schedule))
+    train_binary(BinaryTraining(data, ai, release, out, name, cache, images, seed=seed, schedule=schedule))
 
 
 app.command("one-class")(train_one_class)
