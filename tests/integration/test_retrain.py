@@ -11,6 +11,7 @@ from pipeline.adapters.registry import Registry
 from pipeline.adapters.s3 import S3ObjectStore
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import ExifFacts, ModelVersion, VerdictKind
+from pipeline.retrain import fit
 from pipeline.retrain.run import Outcome, RetrainDeps, retrain
 from pipeline.settings import Settings
 from tests.factories import add_model, add_verdict, make_examination, make_score
@@ -19,6 +20,13 @@ from tests.servers import settings_for
 from tests.synthetic import confirmed, first_model, people
 
 TRUSTED = "camera-app"
+
+
+@pytest.fixture(autouse=True)
+def _few_configurations(monkeypatch):
+    """Which configuration wins is `fit`'s matter; trying all of them takes half a minute here."""
+    monkeypatch.setattr(fit, "AXES", (8,))
+    monkeypatch.setattr(fit, "COMPONENTS", (1, 2))
 
 
 @pytest.fixture(scope="module")
