@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.store import VerdictView
-from workers.local.report import next_steps, verdict_table
+from workers.local.report import next_steps, save_picture, verdict_table
 from workers.local.showcase import find_images
 
 VIEW = VerdictView(
@@ -92,3 +92,10 @@ def test_images_are_all_files_but_hidden_ones(tmp_path: Path):
 @pytest.mark.parametrize("outcomes", [{}, {"a.jpg": None}])
 def test_a_table_without_any_verdict_renders(outcomes):
     assert "claimed" in shown(verdict_table(outcomes))
+
+
+def test_picture_shows_the_table(tmp_path):
+    save_picture(verdict_table({"a.jpg": VIEW}), tmp_path / "up.svg")
+    picture = (tmp_path / "up.svg").read_text()
+    assert picture.startswith("<svg")
+    assert "Canon" in picture

@@ -18,7 +18,7 @@ from pipeline.store import VerdictView
 from workers.bootstrap import Dependencies
 from workers.local import launch, services, showcase
 from workers.local.processes import Process, ProcessFailed, wait_until_exit
-from workers.local.report import next_steps, verdict_table
+from workers.local.report import next_steps, save_picture, verdict_table
 from workers.local.samples import write_samples
 from workers.local.stack import DEFAULT_FOLDER, LocalStack
 
@@ -37,6 +37,7 @@ def up(
     folder: Annotated[Path, typer.Option(help="Data and logs of the servers.")] = DEFAULT_FOLDER,
     shared: Annotated[Path, typer.Option(help="Its data/originals are samples too, if there.")] = Path("../shared"),
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the verdicts.")] = 300,
+    picture: Annotated[Path | None, typer.Option(help="Save the table as an SVG picture.")] = None,
 ) -> None:
     """Start everything on this machine, score sample images, and stay up. Exit code 1: an image got no verdict."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
@@ -45,6 +46,8 @@ def up(
         with _servers(folder, console) as (stack, deps), services.running(stack.folder) as processes:
             chosen = _images(images, stack.folder / "samples", shared)
             outcomes = _score(deps, chosen, processes, timeout, console)
+            if picture:
+                save_picture(verdict_table(outcomes), picture)
             if once:
                 raise typer.Exit(NO_VERDICT if None in outcomes.values() else 0)
             console.print(next_steps(stack.web_url, stack.environment_file, stack.folder / "logs"))

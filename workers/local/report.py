@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +14,7 @@ from pipeline.store import VerdictView
 
 STYLES = {"camera": "green", "unsure": "yellow", "not_camera": "red", "not_applicable": "blue", "rejected": "magenta"}
 NOTHING = "-"
+PICTURE_WIDTH = 190  # characters
 
 STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score")
 """Columns of milliseconds, in the order of the flow."""
@@ -30,6 +33,13 @@ def verdict_table(outcomes: Mapping[str, VerdictView | None]) -> Table:
     for name, view in outcomes.items():
         table.add_row(name, *(_cells(view) if view else [Text("none", "bold red")]))
     return table
+
+
+def save_picture(table: Table, path: Path) -> None:
+    """The table as an SVG, as a terminal shows it."""
+    console = Console(record=True, width=PICTURE_WIDTH, file=io.StringIO())
+    console.print(table)
+    console.save_svg(str(path), title="lenswatch up")
 
 
 def next_steps(web_url: str, environment_file: Path, logs: Path) -> str:
