@@ -75,7 +75,6 @@ class LimitSettings(BaseModel):
 class DetectorSettings(BaseModel):
     release: Path = DEFAULT_RELEASE
     """Release folder that `lenswatch score` uses and that `lenswatch up` publishes first."""
-    torch_threads: PositiveInt | None = None
 
 
 class PolicySettings(BaseModel):
