@@ -27,7 +27,7 @@ from workers.local.camera import SimulatedCamera, landscape
 from workers.local.launch import Launched, launched
 
 CAMERA = SimulatedCamera("SimCam bench", 200, Fraction(1, 125), 2.8, 23.0, 92)
-HEIGHT, WIDTH = 1200, 1600
+HEIGHT, WIDTH = 768, 1024
 
 
 @dataclass(frozen=True, slots=True)
