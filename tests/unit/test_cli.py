@@ -5,7 +5,9 @@ import sys
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from workers.cli import app
 from workers.cli.submit import derived_id, parse_address
 
 
@@ -44,3 +46,9 @@ def test_what_is_no_address(address):
 def test_derived_ids_do_not_run_into_one_another():
     assert derived_id("submit", "a", "bc", "d") != derived_id("submit", "ab", "c", "d")
     assert derived_id("submit", "a") == derived_id("submit", "a")
+
+
+def test_a_decision_needs_a_reviewer():
+    done = CliRunner().invoke(app, ["review", "decide", "1", "camera", "--reviewer", " "])
+    assert done.exit_code == 2
+    assert "needs a reviewer" in done.output

@@ -43,6 +43,8 @@ def decide(
     note: Annotated[str, typer.Option(help="Why.")] = "",
 ) -> None:
     """Say what an item is."""
+    if not reviewer.strip():
+        raise typer.BadParameter("a decision needs a reviewer", param_hint="--reviewer")
     with Dependencies(Settings()) as deps, deps.stores.transaction() as transaction:
         decision = decide_item(transaction.reviews, item, reviewer=reviewer, label=label, note=note)
     typer.echo(f"decision {decision}: item {item} is {label.value}")
