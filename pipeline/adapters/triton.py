@@ -85,13 +85,6 @@ class TritonClient:
         except InferenceServerException:
             return False
 
-    def server_version(self) -> str:
-        """Version that the live server says it has."""
-        try:
-            return str(self._client.get_server_metadata(client_timeout=self._timeout).version)
-        except InferenceServerException as error:
-            raise DetectorUnavailable(error.message()) from error
-
     def close(self) -> None:
         self._client.close()
 

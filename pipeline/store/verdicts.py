@@ -56,11 +56,6 @@ class Verdicts:
         row = self._session.execute(_current().where(UploadRow.id == upload_id)).one_or_none()
         return _to_view(row) if row else None
 
-    def of_event(self, event_id: str) -> list[VerdictView]:
-        """Current verdicts on what an event of this id announced, newest first."""
-        rows = self._session.execute(_current().where(UploadRow.event_id == event_id).order_by(UploadRow.id.desc()))
-        return [_to_view(row) for row in rows]
-
     def of_object(self, bucket: str, key: str) -> VerdictView | None:
         """The verdict on the object as it is now: None also while its newest version still waits for one."""
         newest = Uploads(self._session).newest(bucket, key)

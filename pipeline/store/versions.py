@@ -13,8 +13,6 @@ from pipeline.errors import Conflict, NotFound
 from pipeline.records import ModelVersion
 from pipeline.store.models_ops import AliasChangeRow, AuditRow, ModelAliasRow, ModelVersionRow
 
-ALIASES = ("champion", "challenger")
-
 
 class Versions:
     def __init__(self, session: Session) -> None:

@@ -154,7 +154,7 @@ def test_the_view_shows_the_evidence(stores):
         upload, model = add_upload(tx, surface="avatars"), add_model(tx)
         add_verdict(tx, model, VerdictKind.NOT_CAMERA, upload=upload, examination=examination)
         view = tx.verdicts.of_upload(upload.id)
-        assert tx.verdicts.of_event(upload.event.event_id) == [view]
+        assert tx.verdicts.of_events([upload.event.event_id]) == {upload.event.event_id: view}
         assert tx.verdicts.of_events([upload.event.event_id, "unknown"]) == {upload.event.event_id: view}
         assert tx.verdicts.latest() == [view]
     score = examination.score
