@@ -18,8 +18,8 @@ CHANNELS = 32
 DIMENSIONS = CHANNELS * (CHANNELS + 1) // 2
 HEADS, HEAD_WIDTH, MLP_WIDTH, BLOCKS = 4, 16, 128, 2
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
+PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
+PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class PlaneNorm(nn.Module):
@@ -162,7 +162,7 @@ class Trunk(nn.Module):
 
 def normalise(patches: Tensor) -> Tensor:
     """uint8 (N, 64, 64, 3) -> float32 (N, 3, 64, 64) of about zero mean and unit deviation; channels last in memory."""
-    mean, std = patches.new_tensor(_MEAN, dtype=torch.float32), patches.new_tensor(_STD, dtype=torch.float32)
+    mean, std = patches.new_tensor(PIXEL_MEAN, dtype=torch.float32), patches.new_tensor(PIXEL_STD, dtype=torch.float32)
     return ((patches.float() / 255 - mean) / std).permute(0, 3, 1, 2)
 
 

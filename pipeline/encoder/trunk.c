@@ -1,0 +1,295 @@
+/* The trunk (network.py: residual stem, stages 2-5) for one thread of a CPU, in fp32.
+ *
+ * The 3x3 convolutions are Winograd's F(4x4, 3x3): a quarter of the multiplications of the direct form. Layer
+ * normalisation, ReLU and clip are applied as a layer's input is read, so a map is read and written once a layer, in
+ * place. A map is (S, S, 32) floats, channels last. Compiled once for AVX2 and once for AVX-512; see kernel.py.
+ */
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    CHANNELS = 32,
+    PATCH = 64,
+    OUT = 4,                /* side of a tile that a Winograd step computes */
+    IN = OUT + 2,           /* side of the input that it needs */
+    POINTS = IN * IN,       /* its products per channel pair */
+    TAPS = 7,               /* side of the stem's kernel */
+    REACH = TAPS / 2,
+    PADDED = (PATCH + 2 * REACH) * 3, /* floats in a row of the padded colour patch */
+#ifdef __AVX512F__
+    LANES = 16,
+    BLOCK = 12, /* pixels of one product kernel: 2 * BLOCK accumulators and 3 others fit the registers */
+#else
+    LANES = 8,
+    BLOCK = 6,
+#endif
+    VECTORS = CHANNELS / LANES
+};
+
+typedef float vec __attribute__((vector_size(4 * LANES)));
+typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* in memory */
+#define AT(pointer) (*(loose *)(pointer))
+#define CONST_AT(pointer) (*(const loose *)(pointer))
+typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+#define INLINE static inline __attribute__((always_inline))
+
+/* Normalisation of a map that is still to be applied: (x - mean) * scale * weight + bias, then clipped. */
+typedef struct {
+    const float *weight, *bias; /* (S, S, 32); none: the map is used as it is */
+    float mean, scale, low, high;
+} Norm;
+
+typedef struct {
+    float map[PATCH * PATCH * CHANNELS];
+    float rows[IN * (PATCH + 2) * CHANNELS];                  /* of normalised input, with its zero padding */
+    float transformed[(PATCH / OUT) * POINTS * CHANNELS];     /* (tile, point, channel) of a row of tiles */
+    float products[(PATCH / OUT) * POINTS * CHANNELS];
+    float padded[(PATCH + 2 * REACH) * PADDED];
+} Scratch;
+
+static const float NONE[CHANNELS];
+
+typedef struct {
+    double sum, squares;
+} Moments;
+
+long trunk_scratch_bytes(void) { return sizeof(Scratch); }
+
+/* `count` pixels: 32 outputs each, the sum over `lines` x `width` inputs times weights (lines * width, 32). */
+INLINE void product(const float *in, long step, long lines, long line_step, long width, const float *weights,
+                    const float *bias, float *out, long out_step, const int count) {
+    for (int half = 0; half < CHANNELS; half += 2 * LANES) {
+        vec sums[BLOCK][2];
+        for (int i = 0; i < count; i++)
+            for (int j = 0; j < 2; j++)
+                sums[i][j] = CONST_AT(bias + half + j * LANES);
+        const float *w = weights + half;
+        for (long line = 0; line < lines; line++)
+            for (long k = 0; k < width; k++, w += CHANNELS) {
+                vec w0 = CONST_AT(w), w1 = CONST_AT(w + LANES);
+                __asm__("" : "+v"(w0), "+v"(w1)); /* keep them in registers: gcc would load them for each use */
+                const float *x = in + line * line_step + k;
+#pragma GCC unroll 16
+                for (int i = 0; i < count; i++) {
+                    sums[i][0] += x[i * step] * w0;
+                    sums[i][1] += x[i * step] * w1;
+                }
+            }
+        for (int i = 0; i < count; i++)
+            for (int j = 0; j < 2; j++)
+                AT(out + i * out_step + half + j * LANES) = sums[i][j];
+    }
+}
+
+INLINE void products(long count, const float *in, long step, long lines, long line_step, long width,
+                     const float *weights, const float *bias, float *out, long out_step) {
+    while (count > 0) {
+        long done = count >= BLOCK ? BLOCK : count >= 4 ? 4 : count >= 2 ? 2 : 1;
+        if (done == BLOCK)
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, BLOCK);
+        else if (done == 4)
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 4);
+        else if (done == 2)
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 2);
+        else
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 1);
+        count -= done, in += done * step, out += done * out_step;
+    }
+}
+
+static void add_moments(Moments *moments, const vec sum, const vec squares) {
+    for (int lane = 0; lane < LANES; lane++)
+        moments->sum += sum[lane], moments->squares += squares[lane];
+}
+
+static Norm norm_of(Moments moments, long side, const float *affine, float low, float high) {
+    double count = (double)side * side * CHANNELS, mean = moments.sum / count;
+    double variance = moments.squares / count - mean * mean;
+    float scale = (float)(1 / sqrt((variance < 0 ? 0 : variance) + 1e-5));
+    return (Norm){affine, affine + side * side * CHANNELS, (float)mean, scale, low, high};
+}
+
+INLINE vec choose(mask where, vec a, vec b) { return (vec)((where & (mask)a) | (~where & (mask)b)); }
+
+/* Both let NaN through, as torch does. */
+INLINE vec at_least(vec x, float low) { return choose(x < low, (vec){0} + low, x); }
+
+INLINE vec at_most(vec x, float high) { return choose(x > high, (vec){0} + high, x); }
+
+static void normalise_row(const float *in, long side, long row, const Norm *norm, float *out) {
+    long start = row * side * CHANNELS, length = side * CHANNELS;
+    if (!norm->weight) {
+        memcpy(out, in + start, length * sizeof(float));
+        return;
+    }
+    for (long i = 0; i < length; i += LANES) {
+        vec x = (CONST_AT(in + start + i) - norm->mean) * norm->scale;
+        x = x * CONST_AT(norm->weight + start + i) + CONST_AT(norm->bias + start + i);
+        AT(out + i) = at_most(at_least(x, norm->low), norm->high);
+    }
+}
+
+/* Stage 1 without its norm. `kernels`: 3 x 3 kernels (7 * 7 * 3, 32), for the first, middle and last row and column. */
+static Moments stem(const uint8_t *patch, const float *colour, const float *kernels, const float *bias, Scratch *s) {
+    enum { KERNEL = TAPS * TAPS * 3 * CHANNELS, ROW = PATCH * CHANNELS };
+    memset(s->padded, 0, sizeof s->padded);
+    for (long y = 0; y < PATCH; y++)
+        for (long i = 0; i < PATCH * 3; i++)
+            s->padded[(y + REACH) * PADDED + REACH * 3 + i] =
+                patch[y * PATCH * 3 + i] * colour[i % 3] + colour[3 + i % 3];
+    Moments moments = {0, 0};
+    for (long y = 0; y < PATCH; y++) {
+        const float *in = s->padded + y * PADDED, *row = kernels + (y == 0 ? 0 : y == PATCH - 1 ? 6 : 3) * KERNEL;
+        float *out = s->map + y * ROW;
+        products(1, in, 3, TAPS, PADDED, TAPS * 3, row, bias, out, CHANNELS);
+        products(PATCH - 2, in + 3, 3, TAPS, PADDED, TAPS * 3, row + KERNEL, bias, out + CHANNELS, CHANNELS);
+        products(1, in + (PATCH - 1) * 3, 3, TAPS, PADDED, TAPS * 3, row + 2 * KERNEL, bias,
+                 out + (PATCH - 1) * CHANNELS, CHANNELS);
+        vec sum = {0}, squares = {0};
+        for (long i = 0; i < ROW; i += LANES) {
+            vec x = CONST_AT(out + i);
+            sum += x, squares += x * x;
+        }
+        add_moments(&moments, sum, squares);
+    }
+    return moments;
+}
+
+INLINE void transform_in(const vec d[IN], vec t[IN]) {
+    vec a = d[4] - 4 * d[2], b = d[3] - 4 * d[1], c = d[4] - d[2], e = 2 * (d[3] - d[1]);
+    t[0] = 4 * d[0] - 5 * d[2] + d[4];
+    t[1] = a + b, t[2] = a - b;
+    t[3] = c + e, t[4] = c - e;
+    t[5] = 4 * d[1] - 5 * d[3] + d[5];
+}
+
+INLINE void transform_out(const vec m[IN], vec o[OUT]) {
+    vec a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], e = m[3] - m[4];
+    o[0] = m[0] + a + c;
+    o[1] = b + 2 * e;
+    o[2] = a + 4 * c;
+    o[3] = b + 8 * e + m[5];
+}
+
+/* 6x6 pixels of `rows` -> (36, 32). */
+static void tile_in(const float *rows, long line_step, float *out) {
+    for (int v = 0; v < CHANNELS; v += LANES) {
+        vec half[IN][IN];
+        for (int x = 0; x < IN; x++) {
+            vec d[IN], t[IN];
+            for (int y = 0; y < IN; y++)
+                d[y] = CONST_AT(rows + y * line_step + x * CHANNELS + v);
+            transform_in(d, t);
+            for (int y = 0; y < IN; y++)
+                half[y][x] = t[y];
+        }
+        for (int y = 0; y < IN; y++) {
+            vec t[IN];
+            transform_in(half[y], t);
+            for (int x = 0; x < IN; x++)
+                AT(out + (y * IN + x) * CHANNELS + v) = t[x];
+        }
+    }
+}
+
+/* (36, 32) -> 4x4 pixels of the map. */
+static void tile_out(const float *in, const float *bias, float *map, long line_step, vec *sum, vec *squares) {
+    for (int v = 0; v < CHANNELS; v += LANES) {
+        vec half[OUT][IN], add = CONST_AT(bias + v);
+        for (int x = 0; x < IN; x++) {
+            vec m[IN], o[OUT];
+            for (int y = 0; y < IN; y++)
+                m[y] = CONST_AT(in + (y * IN + x) * CHANNELS + v);
+            transform_out(m, o);
+            for (int y = 0; y < OUT; y++)
+                half[y][x] = o[y];
+        }
+        for (int y = 0; y < OUT; y++) {
+            vec o[OUT];
+            transform_out(half[y], o);
+            for (int x = 0; x < OUT; x++) {
+                vec value = o[x] + add;
+                *sum += value, *squares += value * value;
+                AT(map + y * line_step + x * CHANNELS + v) = value;
+            }
+        }
+    }
+}
+
+/* 3x3 convolution with padding 1 of the normalised map, in place. `weights`: (36, 32 in, 32 out), then 32 biases. */
+static Moments convolve(Scratch *s, long side, const Norm *norm, const float *weights) {
+    const long tiles = side / OUT, line = (side + 2) * CHANNELS, tile = POINTS * CHANNELS;
+    const float *bias = weights + POINTS * CHANNELS * CHANNELS;
+    Moments moments = {0, 0};
+    memset(s->rows, 0, IN * line * sizeof(float));
+    normalise_row(s->map, side, 0, norm, s->rows + line + CHANNELS);
+    for (long strip = 0; strip < tiles; strip++) {
+        for (long y = 2; y < IN; y++) { /* rows 0 and 1 are there already */
+            long row = strip * OUT - 1 + y;
+            if (row < side)
+                normalise_row(s->map, side, row, norm, s->rows + y * line + CHANNELS);
+            else
+                memset(s->rows + y * line, 0, line * sizeof(float));
+        }
+        for (long t = 0; t < tiles; t++)
+            tile_in(s->rows + t * OUT * CHANNELS, line, s->transformed + t * tile);
+        for (long p = 0; p < POINTS; p++)
+            products(tiles, s->transformed + p * CHANNELS, tile, 1, 0, CHANNELS, weights + p * CHANNELS * CHANNELS,
+                     NONE, s->products + p * CHANNELS, tile);
+        vec sum = {0}, squares = {0};
+        float *out = s->map + strip * OUT * side * CHANNELS;
+        for (long t = 0; t < tiles; t++)
+            tile_out(s->products + t * tile, bias, out + t * OUT * CHANNELS, side * CHANNELS, &sum, &squares);
+        add_moments(&moments, sum, squares);
+        memcpy(s->rows, s->rows + OUT * line, 2 * line * sizeof(float));
+    }
+    return moments;
+}
+
+/* 3x3 average with stride 2 of the normalised map, zeros around it counted, in place. */
+static void pool(Scratch *s, long side, const Norm *norm) {
+    const long line = (side + 2) * CHANNELS;
+    memset(s->rows, 0, 3 * line * sizeof(float));
+    for (long y = 0; y < side / 2; y++) {
+        normalise_row(s->map, side, 2 * y, norm, s->rows + line + CHANNELS);
+        normalise_row(s->map, side, 2 * y + 1, norm, s->rows + 2 * line + CHANNELS);
+        for (long i = 0; i < line; i += LANES)
+            AT(s->rows + i) += CONST_AT(s->rows + line + i) + CONST_AT(s->rows + 2 * line + i);
+        for (long x = 0; x < side / 2; x++)
+            for (int v = 0; v < CHANNELS; v += LANES) {
+                const float *in = s->rows + 2 * x * CHANNELS + v;
+                AT(s->map + (y * side / 2 + x) * CHANNELS + v) =
+                    (CONST_AT(in) + CONST_AT(in + CHANNELS) + CONST_AT(in + 2 * CHANNELS)) / 9;
+            }
+        memcpy(s->rows, s->rows + 2 * line, line * sizeof(float));
+    }
+}
+
+/* uint8 (count, 64, 64, 3) -> what leaves stage 5, float (count, 8, 8, 32). `weights`: as kernel.py packs them. */
+void trunk(const uint8_t *patches, long count, const float *weights, Scratch *s, float *out) {
+    static const int depths[] = {4, 2, 2, 2};
+    for (long n = 0; n < count; n++) {
+        const float *w = weights, *colour = w, *kernels = w + 6, *bias = kernels + 9 * TAPS * TAPS * 3 * CHANNELS;
+        w = bias + CHANNELS;
+        Norm norm = norm_of(stem(patches + n * PATCH * PATCH * 3, colour, kernels, bias, s), PATCH, w, -5, 5);
+        long side = PATCH;
+        w += 2 * side * side * CHANNELS;
+        for (int stage = 0; stage < 4; stage++) {
+            for (int depth = 0; depth < depths[stage]; depth++) {
+                Moments moments = convolve(s, side, &norm, w);
+                w += POINTS * CHANNELS * CHANNELS + CHANNELS;
+                norm = norm_of(moments, side, w, 0, INFINITY);
+                w += 2 * side * side * CHANNELS;
+            }
+            if (stage == 3)
+                break;
+            pool(s, side, &norm);
+            norm = (Norm){0};
+            side /= 2;
+        }
+        for (long y = 0; y < side; y++)
+            normalise_row(s->map, side, y, &norm, out + (n * side + y) * side * CHANNELS);
+    }
+}
