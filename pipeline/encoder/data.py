@@ -65,18 +65,22 @@ def _share(text: str) -> float:
 
 
 def read_folder(folder: Path) -> list[Tile]:
-    """One entry per image file, sorted by name: from `manifest.csv` where there is one, else from the files' EXIF."""
+    """One entry per image file, sorted by name: from `manifest.csv` where there is one, else from the files' EXIF.
+
+    Rows with a `duplicate_of` (`lenswatch data scan` fills it) are left out.
+    """
     manifest = folder / "manifest.csv"
     if manifest.exists():
         with manifest.open(newline="", encoding="utf-8") as lines:
-            entries = [_from_manifest(row) for row in csv.DictReader(lines)]
+            entries = [tile_of(row) for row in csv.DictReader(lines) if not row.get("duplicate_of")]
     else:
         files = (f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
         entries = [_from_exif(folder, file) for file in files]
     return sorted(entries, key=lambda entry: entry.file)
 
 
-def _from_manifest(row: dict[str, str]) -> Tile:
+def tile_of(row: Mapping[str, str]) -> Tile:
+    """One row of a manifest."""
     source = row.get("source_repo", "")
     return Tile(
         file=row["file"],

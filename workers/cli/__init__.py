@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "review": ("review:app", "List and decide what the model was unsure about."),
     "dead": ("dead:app", "Show, replay or drop dead letters."),
     "models": ("models:app", "List, publish, promote and roll back model versions."),
+    "data": ("data:app", "Look at a folder of photographs before training on it."),
     "train": ("train:app", "Train the encoder, the one-class model or the binary detector."),
     "eval": ("eval:evaluate", "Measure a release on labelled folders."),
     "bench": ("bench:bench", "Images per second and the share of each stage."),
