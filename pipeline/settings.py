@@ -9,13 +9,14 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ByteSize, Field, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
 DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-1"
 
@@ -75,6 +76,8 @@ class LimitSettings(BaseModel):
 class DetectorSettings(BaseModel):
     release: Path = DEFAULT_RELEASE
     """Release folder that `lenswatch score` uses and that `lenswatch up` publishes first."""
+    trunk: TrunkKind = "auto"
+    """What computes the networks' per-patch part, in Triton's models too: pipeline/encoder/fast.py."""
 
 
 class PolicySettings(BaseModel):

@@ -3,6 +3,7 @@
 Tensors come and go by DLPack: a backend built for NumPy 1 silently corrupts the arrays of NumPy 2.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,22 +13,25 @@ import numpy.typing as npt
 import torch
 from torch.utils.dlpack import from_dlpack
 
+from pipeline.settings import Settings
+
 
 def version_folder(args: Mapping[str, str]) -> Path:
     """Where this version's weights lie; `args` are those of `initialize`."""
     return Path(args["model_repository"]) / args["model_version"]
 
 
-def choose_device(args: Mapping[str, str]) -> str:
-    """The instance's GPU, or one thread of the CPU.
+def placement(args: Mapping[str, str]) -> dict[str, Any]:
+    """On what the networks compute, as `load_encoder` and `load_binary` take it: the instance's GPU, or the CPU.
 
-    Both networks serve side by side; threads within one only wait for each other where cores are shared (one thread:
-    66 patches/s under load, two: 7 to 30).
+    Both networks serve side by side, so the kernel of each has half the cores, and PyTorch one thread: its threads only
+    wait for each other where cores are shared (one thread: 66 patches/s under load, two: 7 to 30).
     """
+    trunk = Settings().detector.trunk
     if args["model_instance_kind"] == "GPU":
-        return f"cuda:{args['model_instance_device_id']}"
+        return {"device": f"cuda:{args['model_instance_device_id']}", "trunk": trunk}
     torch.set_num_threads(1)
-    return "cpu"
+    return {"device": "cpu", "trunk": trunk, "threads": max(1, len(os.sched_getaffinity(0)) // 2)}
 
 
 def read_patches(utils: Any, request: Any) -> npt.NDArray[np.uint8]:

@@ -27,6 +27,9 @@ from pipeline.highpass import BANK
 BUILDS = {"AVX2": ("_trunk_v3",), "AVX512": ("_trunk_v4", "_trunk_v3")}
 """What runs on which kind of CPU (torch's names), best first."""
 
+PIECE = 4
+"""Patches that a thread takes at a time."""
+
 # Winograd's F(4x4, 3x3), Lavin & Gray (CVPR 2016): a 3x3 kernel g becomes the 6x6 numbers G g G'.
 _G = torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]).double() / 24
 
@@ -34,32 +37,27 @@ _G = torch.tensor([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], 
 class KernelTrunk:
     """A `Trunk` as it is now (later changes of its weights do not reach this). Thread-safe."""
 
-    def __init__(self, trunk: Trunk) -> None:
-        """Raises RuntimeError where the kernel was not built or the CPU can't run it."""
+    def __init__(self, trunk: Trunk, threads: int | None = None) -> None:
+        """`threads`: None: as many as torch has. Raises RuntimeError where the kernel was not built for this CPU."""
         library = _library()
         if library is None:
             raise RuntimeError("pipeline/encoder/trunk.c was not compiled for this CPU when the package was installed")
         self._library = library
         self._weights = _pack(trunk)
+        self._pool = ThreadPoolExecutor(threads or torch.get_num_threads())
 
     @torch.inference_mode()
     def __call__(self, patches: Tensor) -> Tensor:
-        """uint8 (N, 64, 64, 3) RGB -> float32 (N, 528), on as many threads as torch has."""
+        """uint8 (N, 64, 64, 3) RGB -> float32 (N, 528)."""
         return covariance_features(self.maps(patches))
 
     def maps(self, patches: Tensor) -> Tensor:
         """uint8 (N, 64, 64, 3) RGB -> what leaves stage 5, float32 (N, 32, 8, 8)."""
         if patches.shape[1:] != (PATCH, PATCH, 3) or patches.dtype != torch.uint8:
             raise ValueError(f"expected uint8 (N, 64, 64, 3), got {patches.dtype} {tuple(patches.shape)}")
-        patches = patches.contiguous()
-        maps = torch.empty(len(patches), 8, 8, CHANNELS)
-        threads = max(1, min(torch.get_num_threads(), len(patches)))
-        pieces = zip(patches.tensor_split(threads), maps.tensor_split(threads), strict=True)
-        if threads == 1:
-            self._run(*next(pieces))
-        else:
-            with ThreadPoolExecutor(threads) as pool:  # ctypes lets go of the interpreter's lock
-                list(pool.map(lambda piece: self._run(*piece), pieces))
+        patches, maps = patches.contiguous(), torch.empty(len(patches), 8, 8, CHANNELS)
+        # ctypes lets go of the interpreter's lock, and threads that take small pieces wait for no slow one.
+        list(self._pool.map(self._run, patches.split(PIECE), maps.split(PIECE)))
         return maps.permute(0, 3, 1, 2)
 
     def _run(self, patches: Tensor, maps: Tensor) -> None:

@@ -59,27 +59,28 @@ long trunk_scratch_bytes(void) { return sizeof(Scratch); }
 
 /* `count` pixels: 32 outputs each, the sum over `lines` x `width` inputs times weights (lines * width, 32). */
 INLINE void product(const float *in, long step, long lines, long line_step, long width, const float *weights,
-                    const float *bias, float *out, long out_step, const int count) {
-    for (int half = 0; half < CHANNELS; half += 2 * LANES) {
-        vec sums[BLOCK][2];
+                    const float *bias, float *out, long out_step, const int count, const int vectors) {
+    for (int first = 0; first < CHANNELS; first += vectors * LANES) {
+        vec sums[BLOCK][VECTORS], w[VECTORS];
         for (int i = 0; i < count; i++)
-            for (int j = 0; j < 2; j++)
-                sums[i][j] = CONST_AT(bias + half + j * LANES);
-        const float *w = weights + half;
+            for (int j = 0; j < vectors; j++)
+                sums[i][j] = CONST_AT(bias + first + j * LANES);
+        const float *row = weights + first;
         for (long line = 0; line < lines; line++)
-            for (long k = 0; k < width; k++, w += CHANNELS) {
-                vec w0 = CONST_AT(w), w1 = CONST_AT(w + LANES);
-                __asm__("" : "+v"(w0), "+v"(w1)); /* keep them in registers: gcc would load them for each use */
+            for (long k = 0; k < width; k++, row += CHANNELS) {
                 const float *x = in + line * line_step + k;
-#pragma GCC unroll 16
-                for (int i = 0; i < count; i++) {
-                    sums[i][0] += x[i * step] * w0;
-                    sums[i][1] += x[i * step] * w1;
+                for (int j = 0; j < vectors; j++) {
+                    w[j] = CONST_AT(row + j * LANES);
+                    __asm__("" : "+v"(w[j])); /* keep it in a register: gcc would load it again for each use */
                 }
+#pragma GCC unroll 16
+                for (int i = 0; i < count; i++)
+                    for (int j = 0; j < vectors; j++)
+                        sums[i][j] += x[i * step] * w[j];
             }
         for (int i = 0; i < count; i++)
-            for (int j = 0; j < 2; j++)
-                AT(out + i * out_step + half + j * LANES) = sums[i][j];
+            for (int j = 0; j < vectors; j++)
+                AT(out + i * out_step + first + j * LANES) = sums[i][j];
     }
 }
 
@@ -88,13 +89,13 @@ INLINE void products(long count, const float *in, long step, long lines, long li
     while (count > 0) {
         long done = count >= BLOCK ? BLOCK : count >= 4 ? 4 : count >= 2 ? 2 : 1;
         if (done == BLOCK)
-            product(in, step, lines, line_step, width, weights, bias, out, out_step, BLOCK);
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, BLOCK, 2);
         else if (done == 4)
-            product(in, step, lines, line_step, width, weights, bias, out, out_step, 4);
-        else if (done == 2)
-            product(in, step, lines, line_step, width, weights, bias, out, out_step, 2);
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 4, 2);
+        else if (done == 2) /* few pixels: all channels at once, or each sum would wait for its own last addition */
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 2, VECTORS);
         else
-            product(in, step, lines, line_step, width, weights, bias, out, out_step, 1);
+            product(in, step, lines, line_step, width, weights, bias, out, out_step, 1, VECTORS);
         count -= done, in += done * step, out += done * out_step;
     }
 }

@@ -80,7 +80,7 @@ def _scoring(settings: Settings, exif_reader: ExifToolReader, folder: Path, heat
     from pipeline.adapters.local import LocalDetector  # torch, only here
 
     release = Release.open(folder)
-    examiner = Examiner(exif_reader, LocalDetector(folder), settings.limits)
+    examiner = Examiner(exif_reader, LocalDetector(folder, settings.detector.trunk), settings.limits)
     if heatmap:
         heatmap.mkdir(parents=True, exist_ok=True)
     return _Scoring(examiner, release.as_version(), release.scorer(), settings, heatmap)

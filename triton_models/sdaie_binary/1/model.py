@@ -12,13 +12,13 @@ import triton_python_backend_utils as pb_utils
 # The backend's stub ignores PYTHONPATH, so the interpreter has to be told where Lenswatch is installed.
 sys.path.extend(filter(None, os.environ.get("LENSWATCH_SITE_PACKAGES", "").split(os.pathsep)))
 
-from pipeline.encoder.backend import choose_device, read_patches, respond, version_folder
+from pipeline.encoder.backend import placement, read_patches, respond, version_folder
 from pipeline.encoder.serve import load_binary
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        self.runner = load_binary(version_folder(args), device=choose_device(args))
+        self.runner = load_binary(version_folder(args), **placement(args))
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """One forward pass for all requests that the dynamic batcher brought together; images may differ in patches."""
