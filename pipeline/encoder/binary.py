@@ -24,6 +24,7 @@ from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
 from pipeline.encoder.network import BinaryDetector, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
+from pipeline.encoder.start import start_binary, training_before
 
 REGULARISER = 0.05
 EVALUATED_PATCHES = 12
@@ -52,6 +53,8 @@ class BinaryTraining:
     """Share of images made smaller, x0.5-1."""
     blurred: float = 0.1
     seed: int = 0
+    init: Path | None = None
+    """Release folder whose binary detector the run starts from; random weights if None."""
     schedule: Schedule = field(default_factory=lambda: Schedule(minutes=18, learning_rate=1e-3))
 
 
@@ -109,7 +112,13 @@ class BinaryTask:
         self.patches_per_batch = run.images * run.patches
         self.identity: dict[str, Any] = {"network": "binary"}
         torch.manual_seed(run.seed)
-        self.model: nn.Module = BinaryModel()
+        model = BinaryModel()
+        self.before: dict[str, Any] = {}
+        if run.init:
+            self.before = training_before(run.init, "binary")
+            self.identity |= self.before  # a run from random weights is another one
+            start_binary(model.encoder, model.fc, run.init, torch.from_numpy(self.batch(0)[0]))
+        self.model: nn.Module = model
 
     def batch(self, step: int) -> Batch:
         """uint8 (B, T, 64, 64, 3) and classes (B,): 0 real, 1 AI."""
@@ -165,7 +174,7 @@ class BinaryTask:
         return np.array(probabilities)
 
     def export(self, weights: Weights, facts: dict[str, Any]) -> None:
-        paths = ("data", "ai", "encoder", "out", "cache", "name")
+        paths = ("data", "ai", "encoder", "out", "cache", "name", "init")
         recipe = {key: value for key, value in asdict(self.run).items() if key not in paths}
         training = {
             "data": {self.run.data.name: self.real.facts(), self.run.ai.name: self.ai.facts()},
@@ -176,6 +185,7 @@ class BinaryTask:
                 "every_token_is_a_read_out": True,
                 "read_out_on_patches": True,
             },
+            **self.before,
             **facts,
         }
         export_binary(self.run.out, self._with(weights), self.run.name, training)

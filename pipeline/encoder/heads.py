@@ -1,6 +1,6 @@
 """The linear read-outs as they are trained; exported, they are plain ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,3 +41,20 @@ class StandardisedHeads(nn.Module):
         plain = ExifHeads(self.heads.sizes).to(mean.device)
         plain.load_state_dict(heads)
         return plain
+
+    @torch.no_grad()
+    def take_over(self, plain: Sequence[nn.Linear | None], features: Tensor) -> None:
+        """Become plain heads on features distributed like `features` (N, 528), the inverse of `folded`; in place.
+
+        None leaves a head as it is.
+        """
+        mean, variance = features.float().mean(0), features.float().var(0)
+        statistics = self.standard.state_dict()  # shares memory with the buffers
+        statistics["running_mean"].copy_(mean)
+        statistics["running_var"].copy_(variance)
+        scale = self.deviation * (variance + self.standard.eps).rsqrt()
+        for head, old in zip(self.heads.heads, plain, strict=True):
+            if old is not None:
+                weight, bias = head.parameters()
+                weight.copy_(old.weight / scale)
+                bias.copy_(old.bias + old.weight @ mean)

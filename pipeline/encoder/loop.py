@@ -75,7 +75,7 @@ class Budget:
     def progress(self) -> float:
         """In [0, 1]."""
         if self.schedule.steps is not None:
-            return min(1.0, self.step / max(1, self.schedule.steps))
+            return min(1.0, self.step / self.schedule.steps) if self.schedule.steps else 1.0
         if self.schedule.minutes is None:
             raise ValueError("give either steps or minutes")
         return min(1.0, self.seconds / max(1e-9, 60 * self.schedule.minutes))

@@ -23,8 +23,11 @@ from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
 from pipeline.encoder.network import ExifHeads, SdaieEncoder
 from pipeline.encoder.place import Workplace, workplace
 from pipeline.encoder.pretext import Tag, choose_tags, labels, pretext_loss, tag_accuracies
+from pipeline.encoder.start import start_encoder, training_before
 
 EVALUATED_PATCHES = 16
+PATHS = ("data", "out", "cache", "name", "init")
+"""Fields of a run that are no part of its recipe."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class EncoderTraining:
     degraded: float = 0.3
     """Share of images that are lightly degraded."""
     seed: int = 0
+    init: Path | None = None
+    """Release folder whose encoder the run starts from; random weights if None."""
     schedule: Schedule = field(default_factory=Schedule)
 
 
@@ -80,9 +85,15 @@ class PretextTask:
         self.labels = labels(self.tags, [tile.tags for tile in tiles])
         self.weights = balanced_weights([tiles[n] for n in self.fit])
         self.patches_per_batch = run.images * run.patches
-        self.identity = {"tags": [[tag.name, *tag.classes] for tag in self.tags]}
+        self.identity: dict[str, Any] = {"tags": [[tag.name, *tag.classes] for tag in self.tags]}
         torch.manual_seed(run.seed)
-        self.model: nn.Module = PretextModel(self.tags)
+        model = PretextModel(self.tags)
+        self.before: dict[str, Any] = {}
+        if run.init:
+            self.before = training_before(run.init, "encoder")
+            self.identity |= self.before  # a run from random weights is another one
+            start_encoder(model.encoder, model.heads, self.tags, run.init, torch.from_numpy(self.batch(0)[0]))
+        self.model: nn.Module = model
 
     def batch(self, step: int) -> Batch:
         """uint8 (B, T, 64, 64, 3) and labels (B, 14)."""
@@ -121,7 +132,7 @@ class PretextTask:
         return tag_accuracies(torch.cat(outputs), torch.from_numpy(self.labels[self.held_out]), self.tags)
 
     def export(self, weights: Weights, facts: dict[str, Any]) -> None:
-        recipe = {key: value for key, value in asdict(self.run).items() if key not in ("data", "out", "cache", "name")}
+        recipe = {key: value for key, value in asdict(self.run).items() if key not in PATHS}
         training = {
             "data": self.run.data.name,
             "photographs": {
@@ -129,6 +140,7 @@ class PretextTask:
                 "held_out": len(self._photographs(self.held_out)),
             },
             "recipe": recipe | {"every_token_is_a_read_out": True, "heads_on_patches": True, "standardised": True},
+            **self.before,
             **facts,
         }
         export_encoder(self.run.out, *self._with(weights), self.tags, self.run.name, training)
@@ -156,6 +168,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of photographs, with or without manifest.csv")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint, log and exported weights go here")
     parser.add_argument("--cache", type=Path, help="decoded tiles go here [OUT/cache]")
+    parser.add_argument("--init", type=Path, help="release folder to start from [random weights]")
     parser.add_argument("--name", default=EncoderTraining.name)
     parser.add_argument("--minutes", type=float, default=Schedule.minutes)
     parser.add_argument("--steps", type=int, help="instead of --minutes")

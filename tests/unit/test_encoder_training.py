@@ -13,8 +13,9 @@ from pipeline.encoder.binary import BinaryTraining, auroc, train_binary
 from pipeline.encoder.export import load_exported_encoder
 from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Schedule, one_cycle
-from pipeline.encoder.network import BinaryDetector
+from pipeline.encoder.network import BinaryDetector, ExifHeads
 from pipeline.encoder.serve import SdaieRunner, load_binary, load_encoder
+from pipeline.encoder.start import by_class
 from pipeline.encoder.train import EncoderTraining, train_encoder
 from tests.images import camera_jpeg, photo
 from workers.cli.train import app
@@ -108,6 +109,47 @@ def test_folded_heads_are_the_standardised_ones():
         heads(features)
     heads.eval()
     torch.testing.assert_close(heads.folded()(features), heads(features), atol=1e-4, rtol=1e-4)
+
+
+def test_heads_that_took_over_plain_ones_are_them():
+    torch.manual_seed(0)
+    plain, heads = ExifHeads([1, 2, 3]), StandardisedHeads([1, 2, 3])
+    untouched = heads.heads.heads[1].weight.clone()
+    features = 5 + 3 * torch.randn(640, 528)
+    heads.take_over([plain.heads[0], None, plain.heads[2]], features)
+    for module in (heads.train(), heads.eval()):  # by the batch's statistics, and by the kept ones
+        outputs = module(features.view(16, 40, 528)).flatten(0, 1)
+        torch.testing.assert_close(outputs[:, [0, 3, 4, 5]], plain(features)[:, [0, 3, 4, 5]], atol=1e-2, rtol=1e-2)
+    assert torch.equal(heads.heads.heads[1].weight, untouched)
+
+
+def test_a_head_is_kept_class_by_class():
+    head = torch.nn.Linear(528, 2)
+    kept = by_class(head, ("A", "B"), ("B", "new", "A"))
+    assert torch.equal(kept.weight[[2, 0]], head.weight)
+    assert torch.equal(kept.bias[[2, 0]], head.bias)
+    torch.testing.assert_close(kept.weight[1], head.weight.mean(0))
+    assert by_class(head, ("A", "B"), ("C",)) is None
+    rank = torch.nn.Linear(528, 1)
+    assert by_class(rank, (), ()) is rank
+
+
+def test_a_run_starts_from_a_release_and_says_so(photographs, generated, release, tmp_path):
+    start, out = Schedule(steps=0), tmp_path / "start"
+    train_encoder(EncoderTraining(photographs, out, images=3, patches=2, init=release, schedule=start))
+    options = {"images": 4, "patches": 2, "init": release, "schedule": start}
+    train_binary(BinaryTraining(photographs, generated, release, out, **options))
+    for network, passes in (("encoder", 4 * 3 * 2), ("binary", 2 * 4 * 2)):
+        training = json.loads((out / f"{network}.json").read_text())["training"]
+        assert (training["patch_passes"], training["patch_passes_before"]) == (0, passes)
+        before, after = (load_file(folder / f"{network}.safetensors") for folder in (release, out))
+        for name, value in before.items():  # nothing was trained: still the release's function
+            torch.testing.assert_close(after[name], value, atol=1e-4, rtol=1e-3, msg=name)
+    train_encoder(EncoderTraining(photographs, tmp_path / "on", images=3, patches=2, init=out, schedule=start))
+    onwards = json.loads((tmp_path / "on" / "encoder.json").read_text())["training"]
+    assert onwards["patch_passes_before"] == 4 * 3 * 2
+    with pytest.raises(ValueError, match="something else"):  # the checkpoint is of a run with a start
+        run(photographs, out, 1)
 
 
 def test_learning_rate_rises_then_falls():

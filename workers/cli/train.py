@@ -16,6 +16,8 @@ Steps = Annotated[int | None, typer.Option(help="Instead of --minutes.")]
 Cache = Annotated[Path | None, typer.Option(help="Decoded tiles go here [OUT/cache].")]
 Out = Annotated[Path, typer.Option(help="Checkpoint, log and exported weights go here.")]
 Images = Annotated[int, typer.Option(help="Images in a batch of one process.")]
+Init = Annotated[Path | None, typer.Option(help="Release folder to start from, instead of random weights.")]
+LearningRate = Annotated[float, typer.Option(help="Peak of the schedule.")]
 Name = Annotated[str, typer.Option(help="Name of the release.")]
 
 
@@ -25,17 +27,19 @@ def encoder(
     out: Out,
     minutes: Minutes = 50,
     steps: Steps = None,
+    init: Init = None,
     cache: Cache = None,
     name: Name = "sdaie-small",
     images: Images = 32,
+    learning_rate: LearningRate = 1.5e-3,
     seed: int = 0,
 ) -> None:
     """Learn from photographs what their EXIF says (several GPUs: torchrun -m pipeline.encoder.train)."""
     from pipeline.encoder.loop import Schedule  # torch takes seconds to import: only where it is used
     from pipeline.encoder.train import EncoderTraining, train_encoder
 
-    schedule = Schedule(minutes=minutes, steps=steps)
-    train_encoder(EncoderTraining(data, out, name, cache, images, seed=seed, schedule=schedule))
+    schedule = Schedule(minutes=minutes, steps=steps, learning_rate=learning_rate)
+    train_encoder(EncoderTraining(data, out, name, cache, images, seed=seed, init=init, schedule=schedule))
 
 
 @app.command()
@@ -46,9 +50,11 @@ def binary(
     out: Out,
     minutes: Minutes = 18,
     steps: Steps = None,
+    init: Init = None,
     cache: Cache = None,
     name: Name = "sdaie-small",
     images: Images = 32,
+    learning_rate: LearningRate = 1e-3,
     seed: int = 0,
 ) -> None:
     """Learn to tell photographs from generated images, staying close to the encoder's features."""
@@ -56,8 +62,8 @@ def binary(
     from pipeline.encoder.loop import Schedule
 
     release = encoder.parent if encoder.is_file() else encoder
-    schedule = Schedule(minutes=minutes, steps=steps, learning_rate=1e-3)
-    train_binary(BinaryTraining(data, ai, release, out, name, cache, images, seed=seed, schedule=schedule))
+    schedule = Schedule(minutes=minutes, steps=steps, learning_rate=learning_rate)
+    train_binary(BinaryTraining(data, ai, release, out, name, cache, images, seed=seed, init=init, schedule=schedule))
 
 
 app.command("one-class")(train_one_class)
