@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from pipeline.one_class import OneClassModel
 from pipeline.records import ModelVersion
 from pipeline.score import ExifTag, Scorer
 
+CARD = "MODEL_CARD.md"
+
 FILES = (
     "encoder.safetensors",
     "encoder.json",
@@ -30,7 +33,7 @@ FILES = (
     "binary.json",
     "one_class.npz",
     "one_class.json",
-    "MODEL_CARD.md",
+    CARD,
 )
 
 
@@ -41,9 +44,13 @@ class Release:
     one_class_json: Mapping[str, Any]
 
     @classmethod
-    def open(cls, folder: Path) -> Release:
-        """Raises NotFound, naming what is missing, for a folder that is not a complete release."""
-        missing = [name for name in FILES if not (folder / name).is_file()]
+    def open(cls, folder: Path, *, card: bool = True) -> Release:
+        """Raises NotFound, naming what is missing, for a folder that is not a complete release.
+
+        `card=False`: a release whose `MODEL_CARD.md` is yet to be written will do.
+        """
+        needed = [name for name in FILES if card or name != CARD]
+        missing = [name for name in needed if not (folder / name).is_file()]
         if missing:
             raise NotFound(f"{folder} is not a release: it lacks {', '.join(missing)}")
         return cls(folder, _read_json(folder / "encoder.json"), _read_json(folder / "one_class.json"))
@@ -57,6 +64,13 @@ class Release:
 
     def scorer(self) -> Scorer:
         return make_scorer((self.folder / "one_class.npz").read_bytes(), self.encoder_json)
+
+    def digest(self) -> str:
+        """SHA-256 over everything that decides a score: a figure that names it is about these weights and no others."""
+        digest = hashlib.sha256()
+        for name in (name for name in FILES if name.endswith((".safetensors", ".npz"))):
+            digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
+        return digest.hexdigest()
 
     def as_version(self) -> ModelVersion:
         """The release as a model version of its own, for use without a registry."""

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.ndimage import gaussian_filter
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from pipeline.evaluation import (
@@ -17,6 +18,7 @@ from pipeline.evaluation import (
     measure,
     tpr_at_fpr,
 )
+from pipeline.evaluation.figures import FPRS, _measures
 from pipeline.records import DecodedImage
 
 scores = arrays(np.float64, st.integers(1, 40), elements=st.integers(0, 9).map(float))  # few values: many ties
@@ -42,6 +44,22 @@ def test_tpr_at_fpr(rate, expected):
     assert tpr_at_fpr(np.arange(1.0, 101), np.array([50.0, 70.0, 98.5, 101.0]), rate) == expected
 
 
+@given(data=st.data(), real=scores, ai=scores)
+def test_a_resample_is_measured_as_the_images_it_draws(data, real, ai):
+    counts = [
+        data.draw(
+            st.lists(st.integers(0, n - 1), min_size=n, max_size=n).map(lambda d, n=n: np.bincount(d, minlength=n))
+        )
+        for n in (len(real), len(ai))
+    ]
+    found = _measures(real, ai, *(row[None].astype(float) for row in counts))
+    drawn = np.repeat(real, counts[0]), np.repeat(ai, counts[1])
+    assert found["auroc"][0] == pytest.approx(auroc(*drawn))
+    assert found["ap"][0] == pytest.approx(average_precision(*drawn))
+    for name, rate in FPRS.items():
+        assert found[name][0] == pytest.approx(tpr_at_fpr(*drawn, rate))
+
+
 def test_promise_counts_the_border_and_has_an_exact_interval():
     figure = fpr_at_promise(np.r_[0.02, np.linspace(0.03, 1, 99)], 0.02)
     assert figure.value == 0.01
@@ -65,12 +83,26 @@ def test_bootstrap_interval_holds_the_figure():
         ("reencoded", (512, 300, 3)),
         ("jpeg_70", (512, 300, 3)),
         ("half_size", (256, 150, 3)),
+        ("jpeg_95", (512, 300, 3)),
+        ("jpeg_85", (512, 300, 3)),
         ("blur", (512, 300, 3)),
+        ("double_size", (1024, 600, 3)),
+        ("screenshot", (445, 261, 3)),  # 0.87 of it
     ],
 )
 def test_conditions(condition, shape):
     pixels = np.random.default_rng(0).integers(0, 256, (600, 300, 3), dtype=np.uint8)
     changed = degrade(DecodedImage(pixels, "PNG"), condition)
     assert changed.pixels.shape == shape
-    assert set(CONDITIONS) >= {condition}
+    assert condition in CONDITIONS
     assert np.array_equal(changed.pixels, pixels) == (condition == "as_found")
+
+
+def test_degradations_start_from_the_common_re_encoding():
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 300, 3), dtype=np.uint8)
+    reencoded = degrade(DecodedImage(pixels, "PNG"), "reencoded")
+    expected = gaussian_filter(reencoded.pixels.astype(float), (1, 1, 0))
+    assert np.abs(degrade(DecodedImage(pixels, "PNG"), "blur").pixels - expected).mean() < 2
+    assert np.abs(pixels[44:556] - expected).mean() > 20
+    with pytest.raises(KeyError, match="sepia"):
+        degrade(DecodedImage(pixels, "PNG"), "sepia")

@@ -1,109 +1,111 @@
-"""`lenswatch eval`: how well a release tells photographs from AI images."""
+"""`lenswatch eval`: how well a release tells photographs from AI images (docs/evaluate.md)."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
-from pipeline.decode import decode
-from pipeline.errors import RejectedUpload
-from pipeline.evaluation import CONDITIONS, as_json, degrade, fpr_at_promise, measure
-from pipeline.one_class import conformal_p_value
-from pipeline.patches import NotApplicable, cut
-from pipeline.ports import Detector
-from pipeline.records import ExifFacts
+from pipeline.evaluation import HEADS, STANDING
+from pipeline.evaluation.flips import CHANGES
+from pipeline.evaluation.labels import LABELS
 from pipeline.release import Release
 from pipeline.settings import Settings
+from workers.evaluate import Figures, command_line, conditions_of, evaluate_folders, write_figures
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".avif", ".tif", ".tiff"}
-HEADS = ("one_class", "binary", "fused")
-Figures = dict[str, dict[str, dict[str, object]]]
+COLUMNS = {
+    "AUROC": "auroc",
+    "AP": "ap",
+    "TPR at 2 % FPR": "tpr_at_fpr_2",
+    "TPR at 6.5 % FPR": "tpr_at_fpr_6.5",
+    "FPR at promise": "fpr_at_promise",
+    "TPR at promise": "tpr_at_promise",
+}
 
 
 def evaluate(
-    real: Annotated[Path, typer.Option(help="Folder of photographs.")],
-    ai: Annotated[Path, typer.Option(help="Folder of AI images.")],
-    degradation: Annotated[list[str] | None, typer.Option("--degrade", help="Further conditions.")] = None,
+    real: Annotated[Path, typer.Option(help="Folder of photographs.", exists=True, file_okay=False)],
+    ai: Annotated[Path, typer.Option(help="Folder of AI images.", exists=True, file_okay=False)],
+    degrade: Annotated[list[str] | None, typer.Option(help="Further conditions, by name, or `all`.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw the figures into this folder.")] = None,
     release: Annotated[Path | None, typer.Option(help="Release folder [the shipped one].")] = None,
 ) -> None:
-    """Score two folders as found and re-encoded, and print AUROC, AP, TPR at fixed FPR, and the promised FPR."""
-    unknown = set(degradation or ()) - CONDITIONS.keys()
-    if unknown:
-        raise typer.BadParameter(f"unknown condition {sorted(unknown)}; there are {', '.join(CONDITIONS)}")
-    from pipeline.adapters.local import LocalDetector  # torch, only here
+    """Measure a release on two labelled folders, as found and re-encoded: AUROC, AP, TPR at fixed FPR, promised FPR.
 
+    With --degrade also under degradations, and how many verdicts those flip.
+    """
+    conditions = conditions_of(degrade or ())
     settings = Settings()
-    opened = Release.open(release or settings.detector.release)
-    scoring = _Scoring(opened, LocalDetector(opened.folder), settings)
-    figures: Figures = {}
-    for condition in ("as_found", "reencoded", *(degradation or ())):
-        figures[condition] = _figures(scoring.score(real, condition), scoring.score(ai, condition), settings)
-    _print(figures)
+    opened = Release.open(release or settings.detector.release, card=False)
+    figures = evaluate_folders(opened, {"real": real, "ai": ai}, conditions, settings)
+    figures["command"] = command_line(
+        "lenswatch eval",
+        {
+            "real": real,
+            "ai": ai,
+            "degrade": ",".join(degrade or ()),
+            "json": json_file,
+            "plots": plots,
+            "release": release,
+        },
+    )
     if json_file:
-        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+        write_figures(figures, json_file)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file or a pipe has no edge to keep to
+    for table in (_overall(figures), _groups(figures, "by_generator"), _groups(figures, "by_make"), _flips(figures)):
+        console.print(table)
+    if plots:
+        from workers.plots import draw  # matplotlib, only here
+
+        draw(figures, plots)
 
 
-class _Scoring:
-    def __init__(self, release: Release, detector: Detector, settings: Settings) -> None:
-        self._detector, self._limits = detector, settings.limits
-        self._model, self._scorer = release.as_version(), release.scorer()
-
-    def score(self, folder: Path, condition: str) -> NDArray[np.float64]:
-        """(n, 6): suspicion by each of `HEADS`, then their p-values; files that cannot be scored are left out."""
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        tracked: Iterable[Path] = track(files, f"{folder.name}, {condition}", console=Console(stderr=True))
-        rows = [row for path in tracked if (row := self._row(path, condition))]
-        if not rows:
-            raise typer.BadParameter(f"{folder} holds no image that can be scored")
-        return np.array(rows)
-
-    def _row(self, path: Path, condition: str) -> tuple[float, ...] | None:
-        try:
-            image = degrade(decode(path.read_bytes(), self._limits), condition)
-            patches = cut(image, self._limits.patch_budget)
-        except (RejectedUpload, NotApplicable):
-            return None
-        output = self._detector.detect(patches, self._model)
-        score = self._scorer.score(output, patches, ExifFacts({}, "exiftool"))
-        calibration = self._scorer.model
-        return (
-            -score.log_likelihood,
-            score.ai_probability,
-            -score.fused,
-            conformal_p_value(calibration.calibration_log_likelihood, score.log_likelihood),
-            conformal_p_value(np.sort(-calibration.calibration_ai_probability), -score.ai_probability),
-            score.p_value,
-        )
-
-
-def _figures(real: NDArray[np.float64], ai: NDArray[np.float64], settings: Settings) -> dict[str, dict[str, object]]:
-    found: dict[str, dict[str, object]] = {"images": {"real": len(real), "ai": len(ai)}}
-    for column, head in enumerate(HEADS):
-        promised = fpr_at_promise(real[:, len(HEADS) + column], settings.policy.not_camera_fpr)
-        found[head] = as_json(measure(real[:, column], ai[:, column]) | {"fpr_at_promise": promised})
-    return found
-
-
-def _print(figures: Figures) -> None:
-    table = Table("condition", "head", "AUROC", "AP", "TPR at 2 % FPR", "FPR at promised 2 %", title="95 % intervals")
-    for condition, heads in figures.items():
+def _overall(figures: Figures) -> Table:
+    table = Table("condition", "head", *COLUMNS, title="95 % intervals")
+    for condition in conditions_in(figures):
         for head in HEADS:
-            row = heads[head]
-            cells = [_cell(row, name) for name in ("auroc", "ap", "tpr_at_fpr_2", "fpr_at_promise")]
-            table.add_row(condition, head, *cells)
-    Console().print(table)
+            row = figures[condition].get(head, {})
+            table.add_row(condition, head, *(cell(row, name) for name in COLUMNS.values()))
+    return table
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
+def _groups(figures: Figures, by: str) -> Table:
+    at_promise = "tpr_at_promise" if by == "by_generator" else "fpr_at_promise"
+    called = f"{at_promise[:3].upper()} at promise, fused"
+    table = Table(by.removeprefix("by_"), "images", *(f"AUROC {head}" for head in HEADS), called, title="re-encoded")
+    for group, row in figures["reencoded"][by].items():
+        areas = [cell(row.get(head, {}), "auroc") for head in HEADS]
+        # Text: a name out of somebody's manifest is no markup
+        table.add_row(Text(group), str(row["images"]), *areas, cell(row.get("fused", {}), at_promise))
+    return table
+
+
+def _flips(figures: Figures) -> Table:
+    table = Table("against re-encoded", "images", *CHANGES, "flipped share", title="What became of verdicts")
+    for condition, labels in figures["flips"].items():
+        for label in LABELS:
+            row = labels[label]
+            counts = [str(row[name]) for name in ("images", *CHANGES)]
+            table.add_row(f"{condition}, {label}", *counts, cell(row, "flipped_share"))
+    return table
+
+
+def conditions_in(figures: Figures) -> list[str]:
+    """The conditions that `figures` holds, the standing ones first."""
+    return [*STANDING, *(name for name in figures["flips"] if name not in STANDING)]
+
+
+def cell(row: Mapping[str, Any], name: str) -> str:
+    """`0.912 [0.890, 0.931]`, or a dash."""
+    if name not in row:
+        return "-"
     low, high = row[f"{name}_interval"]
     return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"

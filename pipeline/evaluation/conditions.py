@@ -1,0 +1,63 @@
+"""What is done to every image, real and AI alike, before it is scored."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from pipeline.records import DecodedImage
+
+SIDE = 512
+"""Largest side, px, of the centre crop in the common re-encoding."""
+
+SCREENSHOT_SCALE = 0.87
+"""No simple fraction: what a browser or a phone draws a picture at on its screen rarely is one."""
+
+STANDING = ("as_found", "reencoded")
+"""Always measured. The second takes away what file format and size give away; it is the honest figure."""
+
+
+def _jpeg(image: Image.Image, quality: int) -> Image.Image:
+    """Saved as JPEG 4:2:0 and read back."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return Image.open(buffer).convert("RGB")
+
+
+def _reencode(image: Image.Image) -> Image.Image:
+    width, height = min(image.width, SIDE), min(image.height, SIDE)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return _jpeg(image.crop((left, top, left + width, top + height)), 90)
+
+
+def _scale(image: Image.Image, factor: float) -> Image.Image:
+    size = (max(1, int(image.width * factor)), max(1, int(image.height * factor)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+_DEGRADATIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "jpeg_95": lambda image: _jpeg(image, 95),
+    "jpeg_85": lambda image: _jpeg(image, 85),
+    "jpeg_70": lambda image: _jpeg(image, 70),
+    "half_size": lambda image: _scale(image, 0.5),
+    "double_size": lambda image: _scale(image, 2),
+    "blur": lambda image: image.filter(ImageFilter.GaussianBlur(1)),
+    # Saved as PNG, which changes no pixel: the pixels are the screenshot.
+    "screenshot": lambda image: _scale(image, SCREENSHOT_SCALE),
+}
+
+CONDITIONS: tuple[str, ...] = (*STANDING, *_DEGRADATIONS)
+"""All but the first two are degradations of the second."""
+
+
+def degrade(image: DecodedImage, condition: str) -> DecodedImage:
+    """`image` under one of `CONDITIONS`; a KeyError names an unknown one."""
+    if condition == "as_found":
+        return image
+    changed = _reencode(Image.fromarray(image.pixels))
+    if condition != "reencoded":
+        changed = _DEGRADATIONS[condition](changed)
+    return DecodedImage(np.asarray(changed), image.format)
