@@ -160,7 +160,7 @@ class EncoderOutput:
 class DetectorOutput:
     encoder: EncoderOutput
     ai_probability: float
-    """The binary detector's probability that the image is generated, in [0, 1]."""
+    """The binary network's probability that the image is generated, in [0, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,7 @@ class Score:
     percentile_interval: Interval
     """95 % Clopper-Pearson interval of `percentile`."""
     ai_probability: float
+    """The binary head's: network and residual statistics together."""
     fused: float
     """Both heads in one number; higher = more like a photograph."""
     p_value: float

@@ -4,6 +4,7 @@
 
     encoder.safetensors  encoder.json    network, its EXIF tags and how it was trained
     binary.safetensors   binary.json     binary detector
+    read_out.npz         read_out.json   weights of the residual statistics, and how they join the binary detector
     one_class.npz        one_class.json  mixtures, calibration scores, and where they come from
     MODEL_CARD.md                        for people
 
@@ -21,6 +22,7 @@ from typing import Any
 
 from pipeline.errors import NotFound
 from pipeline.one_class import OneClassModel
+from pipeline.read_out import ReadOut
 from pipeline.records import ModelVersion
 from pipeline.score import ExifTag, Scorer
 
@@ -31,6 +33,8 @@ FILES = (
     "encoder.json",
     "binary.safetensors",
     "binary.json",
+    "read_out.npz",
+    "read_out.json",
     "one_class.npz",
     "one_class.json",
     CARD,
@@ -63,7 +67,8 @@ class Release:
         return [self.folder / name for name in FILES]
 
     def scorer(self) -> Scorer:
-        return make_scorer((self.folder / "one_class.npz").read_bytes(), self.encoder_json)
+        one_class, read_out = ((self.folder / name).read_bytes() for name in ("one_class.npz", "read_out.npz"))
+        return make_scorer(one_class, read_out, self.encoder_json)
 
     def digest(self) -> str:
         """SHA-256 over everything that decides a score: a figure that names it is about these weights and no others."""
@@ -82,13 +87,13 @@ class Release:
         return ModelVersion(id=0, name=name, encoder_version=1, binary_version=1, artifact_prefix="")
 
 
-def make_scorer(one_class_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:
-    """The scorer from the two files of a release that it needs."""
+def make_scorer(one_class_npz: bytes, read_out_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:
+    """The scorer from the three files of a release that it needs."""
     tags = tuple(
         ExifTag(name=tag["name"], classes=tuple(tag["classes"]) if tag["kind"] == "class" else None)
         for tag in encoder_json["tags"]
     )
-    return Scorer(OneClassModel.from_bytes(one_class_npz), tags)
+    return Scorer(OneClassModel.from_bytes(one_class_npz), ReadOut.from_bytes(read_out_npz), tags)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

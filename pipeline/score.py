@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cooccurrence import describe
 from pipeline.one_class import OneClassModel, conformal_p_value, percentile
+from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
 
 
@@ -29,17 +31,19 @@ class Scorer:
     """Implements `ports.OneClassScorer` for one release."""
 
     model: OneClassModel
+    read_out: ReadOut
     tags: tuple[ExifTag, ...]
 
     def score(self, output: DetectorOutput, patches: Patches, exif: ExifFacts) -> Score:
         likelihood = self.model.image.log_likelihood(output.encoder.embedding[None])
-        fused = float(self.model.fusion.fuse(likelihood, np.array([output.ai_probability]))[0])
+        ai_probability = float(self.read_out.probability(np.array(output.ai_probability), describe(patches.pixels)))
+        fused = float(self.model.fusion.fuse(likelihood, np.array([ai_probability]))[0])
         position, interval = percentile(self.model.calibration_log_likelihood, float(likelihood[0]))
         return Score(
             log_likelihood=float(likelihood[0]),
             percentile=position,
             percentile_interval=interval,
-            ai_probability=output.ai_probability,
+            ai_probability=ai_probability,
             fused=fused,
             p_value=conformal_p_value(self.model.calibration_fused, fused),
             patch_log_likelihoods=tuple(self.model.patch.log_likelihood(output.encoder.patch_features).tolist()),

@@ -109,7 +109,9 @@ class Registry:
         """The version's scorer, from the bucket; kept, as versions are never edited."""
         if model.id not in self._scorers:  # two threads may both load it: the same scorer twice
             self._scorers[model.id] = make_scorer(
-                self._read(model, "one_class.npz"), json.loads(self._read(model, "encoder.json"))
+                self._read(model, "one_class.npz"),
+                self._read(model, "read_out.npz"),
+                json.loads(self._read(model, "encoder.json")),
             )
         return self._scorers[model.id]
 
@@ -148,6 +150,7 @@ class Registry:
             "one_class.npz": one_class,
             "one_class.json": json.dumps(dict(card), indent=1).encode(),
             "encoder.json": self._read(base, "encoder.json"),
+            "read_out.npz": self._read(base, "read_out.npz"),
         }
         if self._published(name, files) is not None:
             raise Conflict(f"model version {name} exists already")

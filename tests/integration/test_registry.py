@@ -15,6 +15,7 @@ from pipeline.one_class import Fusion, Mixture, OneClassModel
 from pipeline.release import FILES, Release
 from tests.factories import add_model
 from tests.servers import settings_for
+from tests.synthetic import silent_read_out
 
 
 @dataclass
@@ -76,6 +77,7 @@ def make_release(tmp_path):
         )
         (folder / "one_class.json").write_text(json.dumps({"fit_photos": 7}))
         (folder / "one_class.npz").write_bytes(one_class(calibration))
+        (folder / "read_out.npz").write_bytes(silent_read_out().to_bytes())
         return Release.open(folder)
 
     return make

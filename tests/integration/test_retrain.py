@@ -17,7 +17,7 @@ from pipeline.settings import Settings
 from tests.factories import add_model, add_verdict, make_examination, make_score
 from tests.fakes import FakeClock
 from tests.servers import settings_for
-from tests.synthetic import confirmed, first_model, people
+from tests.synthetic import confirmed, first_model, people, silent_read_out
 
 TRUSTED = "camera-app"
 
@@ -47,6 +47,7 @@ def champion(stores, settings, request) -> ModelVersion:
     objects.ensure_bucket(settings.s3.model_bucket)
     objects.put(settings.s3.model_bucket, prefix + "one_class.npz", first_model().to_bytes())
     objects.put(settings.s3.model_bucket, prefix + "encoder.json", b'{"tags": []}')
+    objects.put(settings.s3.model_bucket, prefix + "read_out.npz", silent_read_out().to_bytes())
     with stores.transaction() as tx:
         model = add_model(tx, artifact_prefix=prefix, encoder_version=3, binary_version=4, card={"patch_budget": 64})
         tx.versions.point("champion", model.id, actor="tests", reason="first")
