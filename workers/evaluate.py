@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ from pipeline.settings import Settings
 from pipeline.verdict import policy_for
 
 Figures = dict[str, Any]
+
+MEASURES = {
+    "AUROC": "auroc",
+    "AP": "ap",
+    "TPR at 2 % FPR": "tpr_at_fpr_2",
+    "TPR at 6.5 % FPR": "tpr_at_fpr_6.5",
+    "FPR at promise": "fpr_at_promise",
+    "TPR at promise": "tpr_at_promise",
+}
+"""A column's heading -> the figure's name in the JSON."""
 
 _FLAT = (re.compile(r"\[\s*\n[^\[\]{}]*\]"), re.compile(r"\{\s*\n[^{}]*\}"))
 """In JSON: a list that holds no other and no object, an object that holds no other."""
@@ -84,6 +95,25 @@ def write_figures(figures: Mapping[str, Any], file: Path) -> None:
     for flat in _FLAT:
         text = flat.sub(lambda found: re.sub(r"\s*\n\s*", " ", found[0]), text)
     file.write_text(text + "\n")
+
+
+def conditions_in(figures: Mapping[str, Any]) -> list[str]:
+    """The conditions that `figures` holds, the standing ones first."""
+    return [*STANDING, *(name for name in figures["flips"] if name not in STANDING)]
+
+
+def cell(row: Mapping[str, Any], name: str) -> str:
+    """`0.912 [0.890, 0.931]`, or a dash."""
+    if name not in row:
+        return "-"
+    low, high = row[f"{name}_interval"]
+    return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def need_matplotlib() -> None:
+    """Said before the images are scored, not after."""
+    if find_spec("matplotlib") is None:
+        raise typer.BadParameter("plots need matplotlib: install lenswatch[plots]")
 
 
 def command_line(name: str, options: Mapping[str, Path | str | None]) -> str:

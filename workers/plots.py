@@ -33,6 +33,7 @@ CHANGE_COLOURS = {"same": "#009E73", "unsure": "#F0E442", "flipped": "#D55E00", 
 STYLE: Any = {  # Any: matplotlib types its settings by a literal of all their names
     "svg.fonttype": "none",  # letters stay letters: small files
     "svg.hashsalt": "lenswatch",  # same figures, same bytes
+    "text.parse_math": False,  # a dollar in somebody's manifest is no formula
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -45,34 +46,27 @@ NAME_LENGTH = 42
 def draw(figures: Mapping[str, Any], folder: Path) -> list[Path]:
     """Every plot of the JSON that `lenswatch eval` writes, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = {
-        "roc.svg": _roc(figures["suspicions"]),
-        "histograms.svg": _histograms(figures["suspicions"]),
-        "generators.svg": _groups(figures["reencoded"]["by_generator"], "tpr_at_promise", "share called not_camera"),
-        "makes.svg": _groups(figures["reencoded"]["by_make"], "fpr_at_promise", "share called not_camera (wrongly)"),
-        "flips.svg": _flips(figures["flips"]),
-    }
-    for name, figure in drawn.items():
-        with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE):
+        drawn = {
+            "roc.svg": _roc(figures["suspicions"]),
+            "histograms.svg": _histograms(figures["suspicions"]),
+            "generators.svg": _groups(figures["reencoded"]["by_generator"], "tpr_at_promise", "called not_camera"),
+            "makes.svg": _groups(figures["reencoded"]["by_make"], "fpr_at_promise", "wrongly called not_camera"),
+            "flips.svg": _flips(figures["flips"]),
+        }
+        for name, figure in drawn.items():
             figure.savefig(folder / name, format="svg", facecolor="white", metadata={"Date": None})
     return [folder / name for name in drawn]
 
 
 def _figure(width: float, height: float) -> Figure:
-    with mpl.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
-
-
-def _panels(figure: Figure, rows: int, columns: int, **options: Any) -> Sequence[Sequence[Axes]]:
-    with mpl.rc_context(STYLE):
-        panels: Sequence[Sequence[Axes]] = figure.subplots(rows, columns, squeeze=False, **options)
-    return panels
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _roc(suspicions: Mapping[str, Any]) -> Figure:
     """True-positive rate against false-positive rate, the three scores under both standing conditions."""
     figure = _figure(8, 4.2)
-    [panels] = _panels(figure, 1, len(STANDING), sharey=True)
+    [panels] = figure.subplots(1, len(STANDING), sharey=True, squeeze=False)
     for axes, condition in zip(panels, STANDING, strict=True):
         real, ai = (suspicions[condition][label] for label in LABELS)
         for head in HEADS:
@@ -100,7 +94,8 @@ def roc(real: Sequence[float], ai: Sequence[float]) -> tuple[list[float], list[f
 def _histograms(suspicions: Mapping[str, Any]) -> Figure:
     """How the scores of both labels lie, head by head."""
     figure = _figure(9, 4.6)
-    for row, condition in zip(_panels(figure, len(STANDING), len(HEADS)), STANDING, strict=True):
+    panels = figure.subplots(len(STANDING), len(HEADS), squeeze=False)
+    for row, condition in zip(panels, STANDING, strict=True):
         for axes, head in zip(row, HEADS, strict=True):
             samples = {label: np.asarray(suspicions[condition][label][head]) for label in LABELS}
             edges = _edges(np.concatenate(list(samples.values())))
@@ -130,7 +125,7 @@ def _groups(groups: Mapping[str, Any], at_promise: str, called: str) -> Figure:
     """AUROC of every group by each head, and what the verdict's threshold does with it, re-encoded."""
     names = [f"{_short(name)} ({row['images']})" for name, row in groups.items()]
     figure = _figure(9, 1.2 + 0.42 * len(names))
-    [[areas, rates]] = _panels(figure, 1, 2, sharey=True, width_ratios=(3, 2))
+    [[areas, rates]] = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2), squeeze=False)
     positions = np.arange(len(names))
     for shift, head in zip((-0.27, 0.0, 0.27), HEADS, strict=True):
         _bars(
@@ -141,7 +136,7 @@ def _groups(groups: Mapping[str, Any], at_promise: str, called: str) -> Figure:
     areas.axvline(0.5, color="#999999", linewidth=0.8, linestyle="--")
     areas.set(yticks=positions, yticklabels=names, xlim=(0, 1), xlabel="AUROC, re-encoded")
     areas.invert_yaxis()
-    rates.set(xlim=(0, 1), xlabel=f"{called}, fused")
+    rates.set(xlim=(0, 1), xlabel=f"share {called}, fused")
     figure.legend(*areas.get_legend_handles_labels(), loc="outside upper right", ncols=len(HEADS), frameon=False)
     return figure
 
@@ -171,7 +166,7 @@ def _flips(flips: Mapping[str, Any]) -> Figure:
     """What became of the verdicts, in shares of the images, for every condition and label."""
     rows = [(f"{condition}, {TITLES[label]}", flips[condition][label]) for condition in flips for label in LABELS]
     figure = _figure(8, 1.0 + 0.3 * len(rows))
-    [[axes]] = _panels(figure, 1, 1)
+    [[axes]] = figure.subplots(1, 1, squeeze=False)
     left = np.zeros(len(rows))
     for change in CHANGES:
         shares = np.array([row[change] / max(row["images"], 1) for _, row in rows])

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.evaluation import HEADS, STANDING
+from pipeline.evaluation import HEADS
 from pipeline.evaluation.flips import CHANGES
 from pipeline.evaluation.labels import LABELS
 from pipeline.release import Release
 from pipeline.settings import Settings
-from workers.evaluate import Figures, command_line, conditions_of, evaluate_folders, write_figures
-
-COLUMNS = {
-    "AUROC": "auroc",
-    "AP": "ap",
-    "TPR at 2 % FPR": "tpr_at_fpr_2",
-    "TPR at 6.5 % FPR": "tpr_at_fpr_6.5",
-    "FPR at promise": "fpr_at_promise",
-    "TPR at promise": "tpr_at_promise",
-}
+from workers.evaluate import (
+    MEASURES,
+    Figures,
+    cell,
+    command_line,
+    conditions_in,
+    conditions_of,
+    evaluate_folders,
+    need_matplotlib,
+    write_figures,
+)
 
 
 def evaluate(
@@ -41,6 +41,8 @@ def evaluate(
     With --degrade also under degradations, and how many verdicts those flip.
     """
     conditions = conditions_of(degrade or ())
+    if plots:
+        need_matplotlib()
     settings = Settings()
     opened = Release.open(release or settings.detector.release, card=False)
     figures = evaluate_folders(opened, {"real": real, "ai": ai}, conditions, settings)
@@ -69,11 +71,11 @@ def evaluate(
 
 
 def _overall(figures: Figures) -> Table:
-    table = Table("condition", "head", *COLUMNS, title="95 % intervals")
+    table = Table("condition", "head", *MEASURES, title="95 % intervals")
     for condition in conditions_in(figures):
         for head in HEADS:
             row = figures[condition].get(head, {})
-            table.add_row(condition, head, *(cell(row, name) for name in COLUMNS.values()))
+            table.add_row(condition, head, *(cell(row, name) for name in MEASURES.values()))
     return table
 
 
@@ -96,16 +98,3 @@ def _flips(figures: Figures) -> Table:
             counts = [str(row[name]) for name in ("images", *CHANGES)]
             table.add_row(f"{condition}, {label}", *counts, cell(row, "flipped_share"))
     return table
-
-
-def conditions_in(figures: Figures) -> list[str]:
-    """The conditions that `figures` holds, the standing ones first."""
-    return [*STANDING, *(name for name in figures["flips"] if name not in STANDING)]
-
-
-def cell(row: Mapping[str, Any], name: str) -> str:
-    """`0.912 [0.890, 0.931]`, or a dash."""
-    if name not in row:
-        return "-"
-    low, high = row[f"{name}_interval"]
-    return f"{row[name]:.3f} [{low:.3f}, {high:.3f}]"

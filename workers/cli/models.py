@@ -78,8 +78,30 @@ def rollback(reason: Reason = "rolled back by hand", actor: Actor = None) -> Non
 
 
 @app.command()
-def card(version: Annotated[str, typer.Argument(help="Name of a version, or an alias.")]) -> None:
-    """What it was fitted and calibrated on, and how it was judged, as JSON."""
+def card(
+    version: Annotated[str, typer.Argument(help="Name of a version, an alias, or a release folder.")],
+    real: Annotated[Path | None, typer.Option(help="Folder of photographs.", exists=True, file_okay=False)] = None,
+    ai: Annotated[Path | None, typer.Option(help="Folder of AI images.", exists=True, file_okay=False)] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--eval", help="JSON of `lenswatch eval`, instead of running it.")
+    ] = None,
+    unseen: Annotated[Path | None, typer.Option(help="JSON of `lenswatch eval --unseen`.", exists=True)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the card here, its plots beside it [standard output].")
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Thumbnails of the worst errors go here; not for others.")
+    ] = None,
+) -> None:
+    """Of a version: its card as JSON. Of a release folder: its model card in Markdown, with the figures of an eval."""
+    from workers.cli.card import CardOptions, write_card
+
+    options = CardOptions(real, ai, figures, unseen, out, pictures)
+    if Path(version).is_dir():
+        write_card(Path(version).resolve(), options)
+        return
+    if options != CardOptions():
+        raise typer.BadParameter(f"{version} is no release folder; the options are for one")
     with Dependencies(Settings()) as deps:
         found = deps.registry.get(version)
     typer.echo(json.dumps({"name": found.name, **found.card}, indent=2))
