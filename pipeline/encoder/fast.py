@@ -30,16 +30,22 @@ def fast_trunk(
 ) -> PatchFeatures:
     """The trunk, which lies on `device`, in the form asked for. Its weights must not change any more.
 
-    `threads`: of the kernel; None: as many as PyTorch has. Raises RuntimeError where the machine can't do `kind`.
+    `threads`: of the kernel; None: one a core. Raises RuntimeError where the machine can't do `kind`.
     """
-    if kind == "auto":
-        kind = "half" if device.type == "cuda" else "kernel" if kernel.available() else "eager"
+    kind = choose(device, kind)
     if kind == "kernel":
         if device.type != "cpu":
             raise RuntimeError(f"the compiled trunk runs on a CPU, not on {device}")
         return KernelTrunk(trunk, threads)
     form = trunk if kind == "eager" else HalfTrunk(trunk)
     return lambda patches: torch.cat([form(chunk) for chunk in patches.split(CHUNK[device.type])])
+
+
+def choose(device: torch.device, kind: TrunkKind) -> TrunkKind:
+    """What `auto` means on this device; any other kind is itself."""
+    if kind != "auto":
+        return kind
+    return "half" if device.type == "cuda" else "kernel" if kernel.available() else "eager"
 
 
 class HalfTrunk:

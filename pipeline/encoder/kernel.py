@@ -4,6 +4,7 @@ The package's build compiles it (pyproject.toml), so nothing is compiled when a 
 """
 
 import ctypes
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from pipeline.encoder.network import (
     CHANNELS,
@@ -38,13 +40,13 @@ class KernelTrunk:
     """A `Trunk` as it is now (later changes of its weights do not reach this). Thread-safe."""
 
     def __init__(self, trunk: Trunk, threads: int | None = None) -> None:
-        """`threads`: None: as many as torch has. Raises RuntimeError where the kernel was not built for this CPU."""
+        """`threads`: None: one a core. Raises RuntimeError where the kernel was not built for this CPU."""
         library = _library()
         if library is None:
             raise RuntimeError("pipeline/encoder/trunk.c was not compiled for this CPU when the package was installed")
         self._library = library
         self._weights = _pack(trunk)
-        self._pool = ThreadPoolExecutor(threads or torch.get_num_threads())
+        self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)))
 
     @torch.inference_mode()
     def __call__(self, patches: Tensor) -> Tensor:
@@ -91,7 +93,8 @@ def _pack(trunk: Trunk) -> Tensor:
     scale = [1 / (255 * std) for std in PIXEL_STD]
     offset = [-mean / std for mean, std in zip(PIXEL_MEAN, PIXEL_STD, strict=True)]
     stem = trunk.stem
-    parts: list[Tensor] = [torch.tensor(scale + offset), *_stem_kernels(stem)]
+    colour = F.pad(torch.tensor(scale + offset), (0, CHANNELS - 6))  # every part a multiple of 128 bytes, so aligned
+    parts: list[Tensor] = [colour, *_stem_kernels(stem)]
     parts += [stem.conv.get_parameter("bias"), *_affine(stem.norm)]
     for stage in (trunk.stage2, trunk.stage3, trunk.stage4, trunk.stage5):
         for conv, norm in zip(stage.convs, stage.norms, strict=True):

@@ -2,9 +2,11 @@
  *
  * The 3x3 convolutions are Winograd's F(4x4, 3x3): a quarter of the multiplications of the direct form. Layer
  * normalisation, ReLU and clip are applied as a layer's input is read, so a map is read and written once a layer, in
- * place. A map is (S, S, 32) floats, channels last. Compiled once for AVX2 and once for AVX-512; see kernel.py.
+ * place. A few patches go through a layer in step, so that its weights come from the cache. A map is (S, S, 32) floats,
+ * channels last. Compiled once for AVX2 and once for AVX-512; see kernel.py.
  */
 
+#include <immintrin.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 enum {
     CHANNELS = 32,
     PATCH = 64,
+    GROUP = 4,              /* patches in step */
     OUT = 4,                /* side of a tile that a Winograd step computes */
     IN = OUT + 2,           /* side of the input that it needs */
     POINTS = IN * IN,       /* its products per channel pair */
@@ -32,28 +35,36 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float loose __attribute__((vector_size(4 * LANES), aligned(4), may_alias)); /* in memory */
 #define AT(pointer) (*(loose *)(pointer))
 #define CONST_AT(pointer) (*(const loose *)(pointer))
-typedef int32_t mask __attribute__((vector_size(4 * LANES)));
+#ifdef __AVX512F__
+#define MAX _mm512_max_ps
+#define MIN _mm512_min_ps
+#else
+#define MAX _mm256_max_ps
+#define MIN _mm256_min_ps
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* Normalisation of a map that is still to be applied: (x - mean) * scale * weight + bias, then clipped. */
+/* The norm after a layer and what clips its result; no weight: the map is used as it is. */
 typedef struct {
-    const float *weight, *bias; /* (S, S, 32); none: the map is used as it is */
-    float mean, scale, low, high;
+    const float *weight, *bias; /* (S, S, 32) */
+    float low, high;
 } Norm;
 
 typedef struct {
     float map[PATCH * PATCH * CHANNELS];
-    float rows[IN * (PATCH + 2) * CHANNELS];                  /* of normalised input, with its zero padding */
-    float transformed[(PATCH / OUT) * POINTS * CHANNELS];     /* (tile, point, channel) of a row of tiles */
+    float rows[IN * (PATCH + 2) * CHANNELS]; /* of normalised input, with its zero padding */
+    double sum, squares;                     /* over the map as it is computed, */
+    float scale, shift;                      /* then 1 / deviation and -mean / deviation */
+} __attribute__((aligned(64))) Map; /* as are the weights and the scratch: no load crosses cache lines */
+
+typedef struct {
+    Map maps[GROUP];
+    float transformed[(PATCH / OUT) * POINTS * CHANNELS]; /* (tile, point, channel) of a row of tiles */
     float products[(PATCH / OUT) * POINTS * CHANNELS];
     float padded[(PATCH + 2 * REACH) * PADDED];
 } Scratch;
 
 static const float NONE[CHANNELS];
-
-typedef struct {
-    double sum, squares;
-} Moments;
 
 long trunk_scratch_bytes(void) { return sizeof(Scratch); }
 
@@ -100,50 +111,46 @@ INLINE void products(long count, const float *in, long step, long lines, long li
     }
 }
 
-static void add_moments(Moments *moments, const vec sum, const vec squares) {
+static void begin_moments(Map *m) { m->sum = m->squares = 0; }
+
+static void add_moments(Map *m, const vec sum, const vec squares) {
     for (int lane = 0; lane < LANES; lane++)
-        moments->sum += sum[lane], moments->squares += squares[lane];
+        m->sum += sum[lane], m->squares += squares[lane];
 }
 
-static Norm norm_of(Moments moments, long side, const float *affine, float low, float high) {
-    double count = (double)side * side * CHANNELS, mean = moments.sum / count;
-    double variance = moments.squares / count - mean * mean;
-    float scale = (float)(1 / sqrt((variance < 0 ? 0 : variance) + 1e-5));
-    return (Norm){affine, affine + side * side * CHANNELS, (float)mean, scale, low, high};
+static void end_moments(Map *m, long side) {
+    double count = (double)side * side * CHANNELS, mean = m->sum / count, variance = m->squares / count - mean * mean;
+    double scale = 1 / sqrt((variance < 0 ? 0 : variance) + 1e-5);
+    m->scale = (float)scale, m->shift = (float)(-mean * scale);
 }
 
-INLINE vec choose(mask where, vec a, vec b) { return (vec)((where & (mask)a) | (~where & (mask)b)); }
-
-/* Both let NaN through, as torch does. */
-INLINE vec at_least(vec x, float low) { return choose(x < low, (vec){0} + low, x); }
-
-INLINE vec at_most(vec x, float high) { return choose(x > high, (vec){0} + high, x); }
-
-static void normalise_row(const float *in, long side, long row, const Norm *norm, float *out) {
-    long start = row * side * CHANNELS, length = side * CHANNELS;
+static void normalise_row(const Map *m, long side, long row, const Norm *norm, float *out) {
+    const long start = row * side * CHANNELS, length = side * CHANNELS;
     if (!norm->weight) {
-        memcpy(out, in + start, length * sizeof(float));
+        memcpy(out, m->map + start, length * sizeof(float));
         return;
     }
+    const vec low = (vec){0} + norm->low, high = (vec){0} + norm->high;
     for (long i = 0; i < length; i += LANES) {
-        vec x = (CONST_AT(in + start + i) - norm->mean) * norm->scale;
+        vec x = CONST_AT(m->map + start + i) * m->scale + m->shift;
         x = x * CONST_AT(norm->weight + start + i) + CONST_AT(norm->bias + start + i);
-        AT(out + i) = at_most(at_least(x, norm->low), norm->high);
+        AT(out + i) = MIN(high, MAX(low, x)); /* in this order NaN stays NaN */
     }
 }
 
 /* Stage 1 without its norm. `kernels`: 3 x 3 kernels (7 * 7 * 3, 32), for the first, middle and last row and column. */
-static Moments stem(const uint8_t *patch, const float *colour, const float *kernels, const float *bias, Scratch *s) {
+static void stem(const uint8_t *patch, const float *colour, const float *kernels, const float *bias, Scratch *s,
+                 Map *m) {
     enum { KERNEL = TAPS * TAPS * 3 * CHANNELS, ROW = PATCH * CHANNELS };
     memset(s->padded, 0, sizeof s->padded);
     for (long y = 0; y < PATCH; y++)
         for (long i = 0; i < PATCH * 3; i++)
             s->padded[(y + REACH) * PADDED + REACH * 3 + i] =
                 patch[y * PATCH * 3 + i] * colour[i % 3] + colour[3 + i % 3];
-    Moments moments = {0, 0};
+    begin_moments(m);
     for (long y = 0; y < PATCH; y++) {
         const float *in = s->padded + y * PADDED, *row = kernels + (y == 0 ? 0 : y == PATCH - 1 ? 6 : 3) * KERNEL;
-        float *out = s->map + y * ROW;
+        float *out = m->map + y * ROW;
         products(1, in, 3, TAPS, PADDED, TAPS * 3, row, bias, out, CHANNELS);
         products(PATCH - 2, in + 3, 3, TAPS, PADDED, TAPS * 3, row + KERNEL, bias, out + CHANNELS, CHANNELS);
         products(1, in + (PATCH - 1) * 3, 3, TAPS, PADDED, TAPS * 3, row + 2 * KERNEL, bias,
@@ -153,9 +160,9 @@ static Moments stem(const uint8_t *patch, const float *colour, const float *kern
             vec x = CONST_AT(out + i);
             sum += x, squares += x * x;
         }
-        add_moments(&moments, sum, squares);
+        add_moments(m, sum, squares);
     }
-    return moments;
+    end_moments(m, PATCH);
 }
 
 INLINE void transform_in(const vec d[IN], vec t[IN]) {
@@ -219,78 +226,97 @@ static void tile_out(const float *in, const float *bias, float *map, long line_s
     }
 }
 
-/* 3x3 convolution with padding 1 of the normalised map, in place. `weights`: (36, 32 in, 32 out), then 32 biases. */
-static Moments convolve(Scratch *s, long side, const Norm *norm, const float *weights) {
+/* One row of tiles of one map. `weights`: (36, 32 in, 32 out), then 32 biases. */
+static void convolve_strip(Scratch *s, Map *m, long side, long strip, const Norm *norm, const float *weights) {
     const long tiles = side / OUT, line = (side + 2) * CHANNELS, tile = POINTS * CHANNELS;
     const float *bias = weights + POINTS * CHANNELS * CHANNELS;
-    Moments moments = {0, 0};
-    memset(s->rows, 0, IN * line * sizeof(float));
-    normalise_row(s->map, side, 0, norm, s->rows + line + CHANNELS);
-    for (long strip = 0; strip < tiles; strip++) {
-        for (long y = 2; y < IN; y++) { /* rows 0 and 1 are there already */
-            long row = strip * OUT - 1 + y;
-            if (row < side)
-                normalise_row(s->map, side, row, norm, s->rows + y * line + CHANNELS);
-            else
-                memset(s->rows + y * line, 0, line * sizeof(float));
-        }
-        for (long t = 0; t < tiles; t++)
-            tile_in(s->rows + t * OUT * CHANNELS, line, s->transformed + t * tile);
-        for (long p = 0; p < POINTS; p++)
-            products(tiles, s->transformed + p * CHANNELS, tile, 1, 0, CHANNELS, weights + p * CHANNELS * CHANNELS,
-                     NONE, s->products + p * CHANNELS, tile);
-        vec sum = {0}, squares = {0};
-        float *out = s->map + strip * OUT * side * CHANNELS;
-        for (long t = 0; t < tiles; t++)
-            tile_out(s->products + t * tile, bias, out + t * OUT * CHANNELS, side * CHANNELS, &sum, &squares);
-        add_moments(&moments, sum, squares);
-        memcpy(s->rows, s->rows + OUT * line, 2 * line * sizeof(float));
+    float *out = m->map + strip * OUT * side * CHANNELS;
+    if (strip == 0) {
+        memset(m->rows, 0, IN * line * sizeof(float));
+        normalise_row(m, side, 0, norm, m->rows + line + CHANNELS);
+    } else
+        memcpy(m->rows, m->rows + OUT * line, 2 * line * sizeof(float)); /* the map's own are overwritten by now */
+    for (long y = 2; y < IN; y++) {
+        long row = strip * OUT - 1 + y;
+        if (row < side)
+            normalise_row(m, side, row, norm, m->rows + y * line + CHANNELS);
+        else
+            memset(m->rows + y * line, 0, line * sizeof(float));
     }
-    return moments;
+    for (long t = 0; t < tiles; t++)
+        tile_in(m->rows + t * OUT * CHANNELS, line, s->transformed + t * tile);
+    for (long p = 0; p < POINTS; p++)
+        products(tiles, s->transformed + p * CHANNELS, tile, 1, 0, CHANNELS, weights + p * CHANNELS * CHANNELS, NONE,
+                 s->products + p * CHANNELS, tile);
+    vec sum = {0}, squares = {0};
+    for (long t = 0; t < tiles; t++)
+        tile_out(s->products + t * tile, bias, out + t * OUT * CHANNELS, side * CHANNELS, &sum, &squares);
+    add_moments(m, sum, squares);
+}
+
+/* 3x3 convolution with padding 1 of the normalised maps, in place. */
+static void convolve(Scratch *s, long count, long side, const Norm *norm, const float *weights) {
+    for (long n = 0; n < count; n++)
+        begin_moments(&s->maps[n]);
+    for (long strip = 0; strip < side / OUT; strip++)
+        for (long n = 0; n < count; n++)
+            convolve_strip(s, &s->maps[n], side, strip, norm, weights);
+    for (long n = 0; n < count; n++)
+        end_moments(&s->maps[n], side);
 }
 
 /* 3x3 average with stride 2 of the normalised map, zeros around it counted, in place. */
-static void pool(Scratch *s, long side, const Norm *norm) {
+static void pool(Map *m, long side, const Norm *norm) {
     const long line = (side + 2) * CHANNELS;
-    memset(s->rows, 0, 3 * line * sizeof(float));
+    float *rows = m->rows;
+    memset(rows, 0, 3 * line * sizeof(float));
     for (long y = 0; y < side / 2; y++) {
-        normalise_row(s->map, side, 2 * y, norm, s->rows + line + CHANNELS);
-        normalise_row(s->map, side, 2 * y + 1, norm, s->rows + 2 * line + CHANNELS);
+        normalise_row(m, side, 2 * y, norm, rows + line + CHANNELS);
+        normalise_row(m, side, 2 * y + 1, norm, rows + 2 * line + CHANNELS);
         for (long i = 0; i < line; i += LANES)
-            AT(s->rows + i) += CONST_AT(s->rows + line + i) + CONST_AT(s->rows + 2 * line + i);
+            AT(rows + i) += CONST_AT(rows + line + i) + CONST_AT(rows + 2 * line + i);
         for (long x = 0; x < side / 2; x++)
             for (int v = 0; v < CHANNELS; v += LANES) {
-                const float *in = s->rows + 2 * x * CHANNELS + v;
-                AT(s->map + (y * side / 2 + x) * CHANNELS + v) =
+                const float *in = rows + 2 * x * CHANNELS + v;
+                AT(m->map + (y * side / 2 + x) * CHANNELS + v) =
                     (CONST_AT(in) + CONST_AT(in + CHANNELS) + CONST_AT(in + 2 * CHANNELS)) / 9;
             }
-        memcpy(s->rows, s->rows + 2 * line, line * sizeof(float));
+        memcpy(rows, rows + 2 * line, line * sizeof(float));
     }
+}
+
+/* At most GROUP patches; see trunk. */
+static void group(const uint8_t *patches, long count, const float *weights, Scratch *s, float *out) {
+    static const int depths[] = {4, 2, 2, 2};
+    const float *w = weights, *colour = w, *kernels = w + CHANNELS, *bias = kernels + 9 * TAPS * TAPS * 3 * CHANNELS;
+    w = bias + CHANNELS;
+    long side = PATCH;
+    for (long n = 0; n < count; n++)
+        stem(patches + n * PATCH * PATCH * 3, colour, kernels, bias, s, &s->maps[n]);
+    Norm norm = {w, w + side * side * CHANNELS, -5, 5};
+    w += 2 * side * side * CHANNELS;
+    for (int stage = 0; stage < 4; stage++) {
+        for (int depth = 0; depth < depths[stage]; depth++) {
+            convolve(s, count, side, &norm, w);
+            w += POINTS * CHANNELS * CHANNELS + CHANNELS;
+            norm = (Norm){w, w + side * side * CHANNELS, 0, INFINITY};
+            w += 2 * side * side * CHANNELS;
+        }
+        if (stage == 3)
+            break;
+        for (long n = 0; n < count; n++)
+            pool(&s->maps[n], side, &norm);
+        norm = (Norm){0};
+        side /= 2;
+    }
+    for (long n = 0; n < count; n++)
+        for (long y = 0; y < side; y++)
+            normalise_row(&s->maps[n], side, y, &norm, out + (n * side + y) * side * CHANNELS);
 }
 
 /* uint8 (count, 64, 64, 3) -> what leaves stage 5, float (count, 8, 8, 32). `weights`: as kernel.py packs them. */
 void trunk(const uint8_t *patches, long count, const float *weights, Scratch *s, float *out) {
-    static const int depths[] = {4, 2, 2, 2};
-    for (long n = 0; n < count; n++) {
-        const float *w = weights, *colour = w, *kernels = w + 6, *bias = kernels + 9 * TAPS * TAPS * 3 * CHANNELS;
-        w = bias + CHANNELS;
-        Norm norm = norm_of(stem(patches + n * PATCH * PATCH * 3, colour, kernels, bias, s), PATCH, w, -5, 5);
-        long side = PATCH;
-        w += 2 * side * side * CHANNELS;
-        for (int stage = 0; stage < 4; stage++) {
-            for (int depth = 0; depth < depths[stage]; depth++) {
-                Moments moments = convolve(s, side, &norm, w);
-                w += POINTS * CHANNELS * CHANNELS + CHANNELS;
-                norm = norm_of(moments, side, w, 0, INFINITY);
-                w += 2 * side * side * CHANNELS;
-            }
-            if (stage == 3)
-                break;
-            pool(s, side, &norm);
-            norm = (Norm){0};
-            side /= 2;
-        }
-        for (long y = 0; y < side; y++)
-            normalise_row(s->map, side, y, &norm, out + (n * side + y) * side * CHANNELS);
-    }
+    for (long n = 0; n < count; n += GROUP)
+        group(patches + n * PATCH * PATCH * 3, count - n < GROUP ? count - n : GROUP, weights, s,
+              out + n * 8 * 8 * CHANNELS);
 }

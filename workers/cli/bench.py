@@ -1,4 +1,7 @@
-"""`lenswatch bench`: images per second through everything, the share of each stage, and the model alone."""
+"""`lenswatch bench`: images per second through everything, the share of each stage, and the model alone.
+
+`--model` times the network's forms against each other instead, without a server.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from pipeline.moderate import CHAMPION
 from pipeline.patches import cut
 from pipeline.store import VerdictView
 from workers.bootstrap import Dependencies
+from workers.cli.bench_model import bench_model
 from workers.local import showcase
 from workers.local.camera import SimulatedCamera, landscape
 from workers.local.launch import Launched, launched
@@ -49,8 +53,18 @@ def bench(
     images: Annotated[int, typer.Option(min=1, help="How many distinct photographs are sent.")] = 200,
     json_output: Annotated[bool, typer.Option("--json", help="One JSON object instead of tables.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the verdicts.")] = 1800,
+    model: Annotated[
+        bool, typer.Option("--model", help="Time the network alone, in all its forms. No servers.")
+    ] = False,
+    threads: Annotated[
+        int, typer.Option(min=1, help="With --model: of a CPU. Two networks share it when serving.")
+    ] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="With --model: how often each form has its turn.")] = 7,
 ) -> None:
     """Start a stack of its own, send simulated photographs through it, and time the model alone in the same run."""
+    if model:
+        bench_model(threads, rounds, json_output=json_output)
+        return
     err = Console(stderr=True)
     photographs = dict(_photographs(track(range(images), "Making photographs", console=err)))
     with tempfile.TemporaryDirectory(prefix="lenswatch-bench-") as folder, launched(Path(folder)) as running:
