@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from pipeline.records import Interval
 
 Scores = NDArray[np.float64]
 Counts = NDArray[np.float64]
-"""How often each image is drawn in each resample, (resamples, images)."""
+"""How often each image is drawn in each resample, (images, resamples). Rows are fast to pick."""
 
 FPRS: Mapping[str, float] = {"tpr_at_fpr_2": 0.02, "tpr_at_fpr_6.5": 0.065}
 
@@ -31,17 +32,17 @@ class Figure:
 
 def auroc(real: Scores, ai: Scores) -> float:
     """Probability that an AI image scores above a real one; ties count half (Mann-Whitney)."""
-    return float(_auroc(real, ai, _once(real), _once(ai))[0])
+    return float(_auroc(_once(real), _once(ai))[0])
 
 
 def average_precision(real: Scores, ai: Scores) -> float:
     """Area under the precision-recall curve, by steps; ties are one step."""
-    return float(_average_precision(real, ai, _once(real), _once(ai))[0])
+    return float(_average_precision(_once(real), _once(ai))[0])
 
 
 def tpr_at_fpr(real: Scores, ai: Scores, rate: float) -> float:
     """Share of AI images above the lowest threshold that at most `rate` of the real ones exceed."""
-    return float(_tpr_at_fpr(real, ai, _once(real), _once(ai), rate)[0])
+    return float(_tpr_at_fpr(_once(real), _once(ai), rate)[0])
 
 
 def share(hits: int, trials: int) -> Figure:
@@ -56,9 +57,10 @@ def fpr_at_promise(p_values_of_real: Scores, promise: float) -> Figure:
 
 def measure(real: Scores, ai: Scores, *, resamples: int = 1000, seed: int = 0) -> dict[str, Figure]:
     """Every measure with its 95 % bootstrap interval (images resampled within each class)."""
-    random = np.random.default_rng(seed)
-    draws = _measures(real, ai, _draw(random, len(real), resamples), _draw(random, len(ai), resamples))
-    values = _measures(real, ai, _once(real), _once(ai))
+    draws = measures(
+        Sample(real, _draw(len(real), resamples, (seed, 0))), Sample(ai, _draw(len(ai), resamples, (seed, 1)))
+    )
+    values = measures(_once(real), _once(ai))
     bounds = {name: np.percentile(drawn, (2.5, 97.5)) for name, drawn in draws.items()}
     return {
         name: Figure(float(value[0]), Interval(float(bounds[name][0]), float(bounds[name][1])))
@@ -75,48 +77,62 @@ def as_json(figures: Mapping[str, Figure]) -> dict[str, object]:
     return flat
 
 
-# Below, one row is one resample: a thousand of them at once, for every group of every condition has its intervals.
+# Below, a thousand resamples at once: every group of every condition has its intervals.
 
 
-def _once(scores: Scores) -> Counts:
-    return np.ones((1, len(scores)))
+class Sample:
+    """Images of one label, the highest score first, and how many of them are drawn down to each."""
+
+    def __init__(self, scores: Scores, counts: Counts) -> None:
+        order = np.argsort(-scores, kind="stable")
+        self.scores, self.counts = scores[order], counts[order]
+        self.drawn = np.vstack([np.zeros((1, counts.shape[1])), self.counts.cumsum(0)])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, scores: Scores) -> NDArray[np.intp]:
+        """Images over each of `scores`: a row of `drawn`."""
+        return np.searchsorted(-self.scores, -scores, side="left")
+
+    def from_(self, scores: Scores) -> NDArray[np.intp]:
+        """Images at or over each of `scores`: a row of `drawn`."""
+        return np.searchsorted(-self.scores, -scores, side="right")
 
 
-def _draw(random: np.random.Generator, images: int, resamples: int) -> Counts:
-    return random.multinomial(images, np.full(images, 1 / images), size=resamples).astype(np.float64)
+def _once(scores: Scores) -> Sample:
+    """Every image once."""
+    return Sample(scores, np.ones((len(scores), 1)))
 
 
-def _measures(real: Scores, ai: Scores, real_counts: Counts, ai_counts: Counts) -> dict[str, Scores]:
+@lru_cache(maxsize=256)
+def _draw(images: int, resamples: int, seed: tuple[int, int]) -> Counts:
+    random = np.random.default_rng(seed)
+    return random.multinomial(images, np.full(images, 1 / images), size=resamples).T.astype(np.float64)
+
+
+def measures(real: Sample, ai: Sample) -> dict[str, Scores]:
+    """Every measure of every resample, (resamples,)."""
     return {
-        "auroc": _auroc(real, ai, real_counts, ai_counts),
-        "ap": _average_precision(real, ai, real_counts, ai_counts),
-        **{name: _tpr_at_fpr(real, ai, real_counts, ai_counts, rate) for name, rate in FPRS.items()},
+        "auroc": _auroc(real, ai),
+        "ap": _average_precision(real, ai),
+        **{name: _tpr_at_fpr(real, ai, rate) for name, rate in FPRS.items()},
     }
 
 
-def _auroc(real: Scores, ai: Scores, real_counts: Counts, ai_counts: Counts) -> Scores:
-    wins = (ai[:, None] > real) + 0.5 * (ai[:, None] == real)  # (ai, real)
-    won = ((ai_counts @ wins) * real_counts).sum(1)
-    return np.asarray(won / (len(real) * len(ai)))
+def _auroc(real: Sample, ai: Sample) -> Scores:
+    lost = (real.drawn[real.above(ai.scores)] + real.drawn[real.from_(ai.scores)]) / 2  # (ai, resamples)
+    return np.asarray(1 - (ai.counts * lost).sum(0) / (len(real) * len(ai)))
 
 
-def _average_precision(real: Scores, ai: Scores, real_counts: Counts, ai_counts: Counts) -> Scores:
-    scores = np.concatenate([real, ai])
-    order = np.argsort(-scores, kind="stable")
-    steps = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))  # last index of each run of ties
-    nothing_of_ai, nothing_of_real = np.zeros_like(ai_counts), np.zeros_like(real_counts)
-    found = np.hstack([nothing_of_real, ai_counts])[:, order].cumsum(1)[:, steps]
-    falsely = np.hstack([real_counts, nothing_of_ai])[:, order].cumsum(1)[:, steps]
-    newly = np.diff(found, axis=1, prepend=0.0)
-    # Before the first image of a resample nothing is found: 0 of 0, which adds nothing.
-    return np.asarray((newly * found / np.maximum(found + falsely, 1)).sum(1) / len(ai))
+def _average_precision(real: Sample, ai: Sample) -> Scores:
+    found, falsely = ai.drawn[ai.from_(ai.scores)], real.drawn[real.from_(ai.scores)]
+    # Above the first image that a resample draws nothing is found: 0 of 0, which adds nothing.
+    return np.asarray((ai.counts * found / np.maximum(found + falsely, 1)).sum(0) / len(ai))
 
 
-def _tpr_at_fpr(real: Scores, ai: Scores, real_counts: Counts, ai_counts: Counts, rate: float) -> Scores:
+def _tpr_at_fpr(real: Sample, ai: Sample, rate: float) -> Scores:
     allowed = np.floor(rate * len(real))
-    order = np.argsort(-real)
-    threshold_at = (real_counts[:, order].cumsum(1) > allowed).argmax(1)  # first real one that may not be exceeded
-    falling = np.argsort(-ai)
-    above = np.searchsorted(-ai[falling], -real[order], side="left")  # AI images above each real one
-    found = np.hstack([np.zeros((len(ai_counts), 1)), ai_counts[:, falling].cumsum(1)])
-    return np.asarray(found[np.arange(len(found)), above[threshold_at]] / len(ai))
+    threshold_at = (real.drawn[1:] > allowed).argmax(0)  # first real one that may not be exceeded
+    found = ai.drawn[ai.above(real.scores)[threshold_at], np.arange(ai.drawn.shape[1])]
+    return np.asarray(found / len(ai))

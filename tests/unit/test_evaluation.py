@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter
@@ -18,12 +18,13 @@ from pipeline.evaluation import (
     measure,
     tpr_at_fpr,
 )
-from pipeline.evaluation.figures import FPRS, _measures
+from pipeline.evaluation.figures import FPRS, Sample, measures
 from pipeline.records import DecodedImage
 
 scores = arrays(np.float64, st.integers(1, 40), elements=st.integers(0, 9).map(float))  # few values: many ties
 
 
+@settings(deadline=None)  # a busy machine is no error
 @given(real=scores, ai=scores)
 def test_areas_equal_scikit_learns(real, ai):
     truth = np.r_[np.zeros(len(real)), np.ones(len(ai))]
@@ -44,15 +45,16 @@ def test_tpr_at_fpr(rate, expected):
     assert tpr_at_fpr(np.arange(1.0, 101), np.array([50.0, 70.0, 98.5, 101.0]), rate) == expected
 
 
+@settings(deadline=None)
 @given(data=st.data(), real=scores, ai=scores)
 def test_a_resample_is_measured_as_the_images_it_draws(data, real, ai):
-    counts = [
-        data.draw(
-            st.lists(st.integers(0, n - 1), min_size=n, max_size=n).map(lambda d, n=n: np.bincount(d, minlength=n))
+    def drawn_images(n):
+        return st.lists(st.integers(0, n - 1), min_size=n, max_size=n).map(
+            lambda drawn: np.bincount(drawn, minlength=n)
         )
-        for n in (len(real), len(ai))
-    ]
-    found = _measures(real, ai, *(row[None].astype(float) for row in counts))
+
+    counts = [data.draw(drawn_images(len(scores))) for scores in (real, ai)]
+    found = measures(*(Sample(s, c[:, None].astype(float)) for s, c in zip((real, ai), counts, strict=True)))
     drawn = np.repeat(real, counts[0]), np.repeat(ai, counts[1])
     assert found["auroc"][0] == pytest.approx(auroc(*drawn))
     assert found["ap"][0] == pytest.approx(average_precision(*drawn))
