@@ -1,10 +1,10 @@
 """Patches -> residual statistics: which values neighbouring residuals take together, and how often. Nothing is learned.
 
 Source: the rich models of steganalysis. A residual is divided by a step, rounded and truncated to -2 ... 2. The joint
-histogram of three neighbours (Fridrich & Kodovsky, *Rich Models for Steganalysis of Digital Images*, TIFS 2012) describes
-noise, sharpening and compression; that of the three colours of one pixel (Goljan, Fridrich & Cogranne, *Rich Model for
-Steganalysis of Color Images*, WIFS 2014) describes demosaicing. A triple and its negative are the same event, and so are
-a triple of neighbours and its mirror image.
+histogram of three neighbours (Fridrich & Kodovsky, *Rich Models for Steganalysis of Digital Images*, TIFS 2012)
+describes noise, sharpening and compression; that of the three colours of one pixel (Goljan, Fridrich & Cogranne, *Rich
+Model for Steganalysis of Color Images*, WIFS 2014) describes demosaicing. A triple and its negative are the same event,
+and so are a triple of neighbours and its mirror image.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """One number from both heads: a weighted sum of standardised scores, higher = more like a photograph.
+    """One number from both heads: a weighted sum, higher = more like a photograph.
 
     Fixed before calibration, so the conformal promise holds for it whatever the weights are.
     """
@@ -78,16 +78,20 @@ class Fusion:
     log_likelihood_location: float
     log_likelihood_scale: float
     log_likelihood_weight: float
-    ai_logit_location: float
-    ai_logit_scale: float
     ai_logit_weight: float
 
     LIMIT = 8.0
-    """Standard deviations beyond which a head says no more: an outlier of one head must not silence the other."""
+    """Standard deviations, or nats of log-odds, beyond which a head says no more: an outlier of one head must not
+    silence the other."""
+
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Of the standardised log-likelihood and of the binary logit."""
+        return self.log_likelihood_weight, self.ai_logit_weight
 
     def fuse(self, log_likelihood: NDArray[np.floating], ai_probability: NDArray[np.floating]) -> Floats:
         likelihood = (np.asarray(log_likelihood) - self.log_likelihood_location) / self.log_likelihood_scale
-        ai = (logit(ai_probability) - self.ai_logit_location) / self.ai_logit_scale
+        ai = logit(ai_probability)
         clip = (-self.LIMIT, self.LIMIT)
         return np.asarray(
             self.log_likelihood_weight * np.clip(likelihood, *clip) - self.ai_logit_weight * np.clip(ai, *clip)

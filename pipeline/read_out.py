@@ -1,4 +1,4 @@
-"""The binary head's second opinion: a linear read-out of residual statistics, and how it joins the network's. NumPy only.
+"""The binary head's second opinion: a linear read-out of residual statistics, and how it joins the network's.
 
 The network of SDAIE section 6 learns its features from few labelled images; rich-model statistics (`cooccurrence.py`)
 need no learning but for these weights, and hold on generators and cameras that nothing was trained on (docs/train.md).
@@ -34,6 +34,8 @@ class ReadOut:
     joint: Floats
     """(3,): weight of the network's logit, weight of the statistics' logit, intercept. The network's weight is not
     negative."""
+    fusion: Floats
+    """(2,): weights of the standardised log-likelihood and of the binary head's logit in the fused score."""
 
     def statistics_logit(self, statistics: NDArray[np.floating]) -> Floats:
         """(..., D) -> (...): log-odds of AI by the statistics alone."""

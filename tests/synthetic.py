@@ -71,4 +71,4 @@ def _features(seed: int) -> PhotoFeatures:
 def silent_read_out() -> ReadOut:
     """Leaves the network's probability as it is."""
     zeros, ones = np.zeros(DIMENSIONS), np.ones(DIMENSIONS)
-    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]))
+    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]), np.ones(2))

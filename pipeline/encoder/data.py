@@ -9,7 +9,8 @@ import hashlib
 import io
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -17,12 +18,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFilter
 
+from pipeline.encoder.compression import compression_tags
+
 Pixels = npt.NDArray[np.uint8]
 
 TILE = 256
 PATCH = 64
 TILES_PER_PHOTOGRAPH = 4
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+CACHE_FORMAT = 2
+"""Goes up when tiles are cut or described in another way: an older cache is then made anew."""
 HELD_OUT_SOURCES, HELD_OUT_MODELS = 0.15, 0.08
 """Shares of sources and of camera models kept out of fitting."""
 
@@ -127,7 +132,7 @@ class TileCache:
         Raises ValueError for a folder without a single usable image.
         """
         entries = read_folder(folder)
-        stamp = hashlib.sha256(json.dumps([asdict(entry) for entry in entries]).encode()).hexdigest()[:16]
+        stamp = hashlib.sha256(json.dumps([CACHE_FORMAT, *map(asdict, entries)]).encode()).hexdigest()[:16]
         index, raw = cache / f"{stamp}.json", cache / f"{stamp}.u8"
         if not index.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -146,31 +151,36 @@ def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> No
     part = raw.with_suffix(".part")
     with part.open("wb") as out:
         for entry in entries:
-            for pixels in _tiles_of(folder / entry.file):
+            compression, crops = _tiles_of(folder / entry.file)
+            tags = {**entry.tags, **compression}
+            for pixels in crops:
                 height, width = pixels.shape[:2]
                 out.write(np.pad(pixels, ((0, TILE - height), (0, TILE - width), (0, 0))).tobytes())
-                tiles.append(Tile(**{**asdict(entry), "height": height, "width": width}))
+                tiles.append(Tile(**{**asdict(entry), "tags": tags, "height": height, "width": width}))
     if not tiles:
         raise ValueError(f"{folder} holds no readable image of at least {PATCH} px")
     part.replace(raw)
     index.write_text(json.dumps([asdict(tile) for tile in tiles]), encoding="utf-8")
 
 
-def _tiles_of(file: Path) -> Iterator[Pixels]:
-    """Up to four tiles at fixed random places that are neither flat nor saturated; nothing of an undecodable file."""
+def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
+    """The compression of a file, and up to four tiles at fixed random places that are neither flat nor saturated.
+
+    Nothing of an undecodable or small file.
+    """
     try:
         with Image.open(file) as image:
+            compression = compression_tags(image)
             pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
         warnings.warn(f"{file} is left out: {error}", stacklevel=2)
-        return
+        return {}, []
     height, width = pixels.shape[:2]
     if min(height, width) < PATCH:
-        return
+        return {}, []
     count = 1 if max(height, width) <= TILE else TILES_PER_PHOTOGRAPH
     random = np.random.default_rng(int(_share(file.name) * 2**32))
-    for _ in range(count):
-        yield pick(pixels, TILE, random)
+    return compression, [pick(pixels, TILE, random) for _ in range(count)]
 
 
 def is_informative(pixels: Pixels) -> bool:
@@ -212,6 +222,13 @@ def balanced_weights(tiles: Sequence[Tile]) -> npt.NDArray[np.float64]:
     return weights / weights.sum()
 
 
+def file_weights(tiles: Sequence[Tile]) -> npt.NDArray[np.float64]:
+    """Probability of drawing each tile if every file is drawn equally often."""
+    counts = Counter(tile.file for tile in tiles)
+    weights = np.array([1 / counts[tile.file] for tile in tiles])
+    return weights / weights.sum()
+
+
 def cut(pixels: Pixels, count: int, random: np.random.Generator) -> Pixels:
     """`count` random informative patches of a tile, in random order (the paper's "scramble"): (count, 64, 64, 3)."""
     return np.stack([pick(pixels, PATCH, random) for _ in range(count)])
@@ -221,6 +238,18 @@ def degrade(pixels: Pixels, random: np.random.Generator) -> Pixels:
     """One light degradation: JPEG 70-95, resize to 0.5-1, or blur sigma 0.3-1 px."""
     kinds = (jpeg_70_95, resize_down, blur)
     return kinds[random.integers(len(kinds))](pixels, random)
+
+
+def random_history(pixels: Pixels, random: np.random.Generator) -> Pixels:
+    """As an upload may have fared: resized to 0.5-1.5 (half of them), blurred (one in ten), saved as JPEG 70-97."""
+    image = Image.fromarray(pixels)
+    if random.random() < 0.5:
+        scale = random.uniform(0.5, 1.5)
+        size = (max(PATCH, round(image.width * scale)), max(PATCH, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    if random.random() < 0.1:
+        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1)))
+    return jpeg(np.asarray(image), int(random.integers(70, 98)))
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from pipeline.one_class import Fusion, Mixture, OneClassModel, logit
+from pipeline.one_class import Fusion, Mixture, OneClassModel
 
 Features = NDArray[np.floating]
 
@@ -90,16 +90,21 @@ def choose_mixture(photos: PhotoFeatures, *, seed: int) -> tuple[Mixture, list[M
 
 
 def fit_one_class(
-    fit: PhotoFeatures, calibration: PhotoFeatures, *, patch: Mixture, seed: int = 0
+    fit: PhotoFeatures,
+    calibration: PhotoFeatures,
+    *,
+    patch: Mixture,
+    weights: tuple[float, float] = (1.0, 1.0),
+    seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
     """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.
 
-    `patch` is the per-patch mixture of the heat map, which a refit takes over. Returns the model and the tried
-    configurations (for the card).
+    `patch` is the per-patch mixture of the heat map, which a refit takes over, and so are the fusion's `weights` of
+    log-likelihood and binary logit. Returns the model and the tried configurations (for the card).
     """
     image, tried = choose_mixture(fit, seed=seed)
     likelihood = image.log_likelihood(calibration.embeddings)
-    fusion = _standardise(image.log_likelihood(fit.embeddings), fit.ai_probabilities)
+    fusion = standardised_fusion(likelihood, weights)
     model = OneClassModel(
         image=image,
         patch=patch,
@@ -111,20 +116,17 @@ def fit_one_class(
     return model, [asdict(choice) for choice in tried]
 
 
-def _standardise(log_likelihood: Features, ai_probability: Features) -> Fusion:
-    """Equal weights: no AI image is needed to fuse, and none is looked at."""
-    ai_logit = logit(np.asarray(ai_probability))
+def standardised_fusion(log_likelihood: Features, weights: tuple[float, float]) -> Fusion:
+    """The log-likelihood is standardised by photographs that it was not fitted on; the binary logit stays as it is."""
     return Fusion(
         log_likelihood_location=float(np.median(log_likelihood)),
-        log_likelihood_scale=_spread(log_likelihood),
-        log_likelihood_weight=1.0,
-        ai_logit_location=float(np.median(ai_logit)),
-        ai_logit_scale=_spread(ai_logit),
-        ai_logit_weight=1.0,
+        log_likelihood_scale=spread(log_likelihood),
+        log_likelihood_weight=weights[0],
+        ai_logit_weight=weights[1],
     )
 
 
-def _spread(values: Features) -> float:
+def spread(values: Features) -> float:
     """Standard deviation by the interquartile range, which a few odd photographs do not widen."""
     low, high = np.percentile(values, (25, 75))
     return max(float(high - low) / 1.349, 1e-6)

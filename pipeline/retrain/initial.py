@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.cooccurrence import describe
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
 from pipeline.one_class import Mixture, OneClassModel
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
+from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, ModelVersion, Patches
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
 from pipeline.settings import LimitSettings
@@ -45,6 +47,7 @@ def fit_first(
     photos: Sequence[PhotoFiles],
     detector: Detector,
     model: ModelVersion,
+    read_out: ReadOut,
     limits: LimitSettings,
     *,
     seed: int = 0,
@@ -55,11 +58,12 @@ def fit_first(
     A photograph is one sample however many crops of it there are: crops of one photograph are not exchangeable with
     photographs, and the conformal promise is about photographs.
     """
-    samples = [sample for photo in track(photos) if (sample := _detect(photo, detector, model, limits))]
+    samples = [sample for photo in track(photos) if (sample := _detect(photo, detector, model, read_out, limits))]
     fit = [sample for sample in samples if not sample.photo.held_out]
     calibration = [sample for sample in samples if sample.photo.held_out]
     patch = _fit_patches(fit, seed)
-    one_class, tried = fit_one_class(_features(fit), _features(calibration), patch=patch, seed=seed)
+    weights = (float(read_out.fusion[0]), float(read_out.fusion[1]))
+    one_class, tried = fit_one_class(_features(fit), _features(calibration), patch=patch, weights=weights, seed=seed)
     card = {
         "format": 1,
         "fit_photos": len(fit),
@@ -84,9 +88,13 @@ class _Sample:
     photo: PhotoFiles
     format: str
     output: DetectorOutput
+    ai_probability: float
+    """The binary head's."""
 
 
-def _detect(photo: PhotoFiles, detector: Detector, model: ModelVersion, limits: LimitSettings) -> _Sample | None:
+def _detect(
+    photo: PhotoFiles, detector: Detector, model: ModelVersion, read_out: ReadOut, limits: LimitSettings
+) -> _Sample | None:
     """Both networks on the patches of all crops together; None for a photograph without a usable patch."""
     parts, format = [], ""
     for file in photo.files:
@@ -100,13 +108,15 @@ def _detect(photo: PhotoFiles, detector: Detector, model: ModelVersion, limits: 
         return None
     pixels = np.concatenate([part.pixels for part in parts])[: limits.patch_budget]
     corners = np.concatenate([part.corners for part in parts])[: limits.patch_budget]
-    return _Sample(photo, format, detector.detect(Patches(pixels=pixels, corners=corners), model))
+    output = detector.detect(Patches(pixels=pixels, corners=corners), model)
+    probability = float(read_out.probability(np.array(output.ai_probability), describe(pixels)))
+    return _Sample(photo, format, output, probability)
 
 
 def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
     return PhotoFeatures(
         embeddings=np.stack([sample.output.encoder.embedding for sample in samples]),
-        ai_probabilities=np.array([sample.output.ai_probability for sample in samples]),
+        ai_probabilities=np.array([sample.ai_probability for sample in samples]),
         groups=np.array([sample.photo.group for sample in samples]),
     )
 

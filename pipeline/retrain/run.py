@@ -111,7 +111,11 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
     predecessor = deps.registry.scorer(champion).model
     try:
         model, tried = fit_one_class(
-            _features(chosen.fit), _features(chosen.calibration), patch=predecessor.patch, seed=SEED
+            _features(chosen.fit),
+            _features(chosen.calibration),
+            patch=predecessor.patch,
+            weights=predecessor.fusion.weights,
+            seed=SEED,
         )
     except ValueError as error:  # one camera model has nearly all photographs: nothing to choose a configuration by
         return RetrainReport(Outcome.NOT_ENOUGH, str(error), champion.name, chosen.counts)

@@ -16,7 +16,7 @@ from pipeline.score import Scorer
 from pipeline.settings import Settings
 from tests.factories import add_model, add_verdict, make_examination, make_score
 from tests.fakes import NOON, FakeClock
-from tests.synthetic import first_model
+from tests.synthetic import first_model, silent_read_out
 
 HOUR = timedelta(hours=1)
 
@@ -31,7 +31,7 @@ class Registry:
         return self._versions.resolve(alias)
 
     def scorer(self, model: ModelVersion) -> Scorer:
-        return Scorer(first_model(), tags=())
+        return Scorer(first_model(), silent_read_out(), tags=())
 
 
 def add_uploads(transaction, model, surface, *, count=60, shift=0.0, make="Apple", not_camera=1):

@@ -62,7 +62,7 @@ def registry(stores, objects, settings):
 def one_class(calibration):
     mixture = Mixture(np.zeros(4), np.eye(4)[:, :2], np.ones(1), np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
     scores = np.sort(np.asarray(calibration, dtype=np.float64))
-    return OneClassModel(mixture, mixture, Fusion(0, 1, 1, 0, 1, 1), scores, scores, scores).to_bytes()
+    return OneClassModel(mixture, mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_percentile_has_its_interval():
 
 
 def test_an_outlier_of_one_head_does_not_silence_the_other():
-    fusion = Fusion(0, 1, 1, 0, 1, 1)
+    fusion = Fusion(0, 1, 1, 1)
     camera_like, ai_like = fusion.fuse(np.array([-1e9, -1e9]), np.array([0.01, 0.99]))
     assert camera_like > ai_like
 

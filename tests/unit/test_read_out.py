@@ -14,7 +14,7 @@ def make(joint):
     mean, scale = np.full(DIMENSIONS, 0.5), np.full(DIMENSIONS, 2.0)
     weights = np.zeros(DIMENSIONS)
     weights[3] = 4.0
-    return ReadOut(mean, scale, weights, np.array([-1.0]), np.array(joint))
+    return ReadOut(mean, scale, weights, np.array([-1.0]), np.array(joint), np.ones(2))
 
 
 def test_statistics_logit():
@@ -36,7 +36,7 @@ def test_a_silent_read_out_leaves_the_network_alone():
 def test_archive_keeps_every_array():
     first = make([1.0, 2.0, 3.0])
     again = ReadOut.from_bytes(first.to_bytes())
-    for name in ("mean", "scale", "weights", "bias", "joint"):
+    for name in ("mean", "scale", "weights", "bias", "joint", "fusion"):
         np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
 
 

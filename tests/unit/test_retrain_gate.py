@@ -29,7 +29,7 @@ def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
 def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
     image = fit_mixture(embeddings, axes=8, components=2, seed=0)
     likelihood = image.log_likelihood(calibration)
-    fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0, 1.0, 0.0)
+    fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0)
     return OneClassModel(
         image=image,
         patch=image,

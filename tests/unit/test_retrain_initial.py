@@ -8,6 +8,7 @@ from pipeline.records import DetectorOutput, EncoderOutput
 from pipeline.release import Release
 from pipeline.retrain.initial import PhotoFiles, fit_first
 from pipeline.settings import LimitSettings
+from tests.synthetic import silent_read_out
 
 
 class MeanColour:
@@ -45,7 +46,7 @@ def photos(tmp_path_factory) -> list[PhotoFiles]:
 
 def test_first_fit(photos):
     detector = MeanColour()
-    model, card = fit_first(photos, detector, Release.unversioned("new"), LimitSettings())
+    model, card = fit_first(photos, detector, Release.unversioned("new"), silent_read_out(), LimitSettings())
     assert (card["fit_photos"], card["calibration_photos"], card["not_applicable"]) == (40, 20, 1)
     assert len(model.calibration_fused) == 20, "a photograph is one sample, however many crops there are of it"
     assert set(detector.patch_counts) == {4}, "two crops of two patches each are looked at together"
@@ -54,5 +55,8 @@ def test_first_fit(photos):
 
 
 def test_fit_is_reproducible(photos):
-    first, again = (fit_first(photos, MeanColour(), Release.unversioned("new"), LimitSettings())[0] for _ in range(2))
+    first, again = (
+        fit_first(photos, MeanColour(), Release.unversioned("new"), silent_read_out(), LimitSettings())[0]
+        for _ in range(2)
+    )
     np.testing.assert_array_equal(first.calibration_fused, again.calibration_fused)

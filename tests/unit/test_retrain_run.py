@@ -19,7 +19,7 @@ from pipeline.retrain.run import Outcome, RetrainDeps, retrain
 from pipeline.score import Scorer
 from pipeline.settings import Settings
 from tests.fakes import FakeClock
-from tests.synthetic import confirmed, first_model, people
+from tests.synthetic import confirmed, first_model, people, silent_read_out
 
 SETTINGS = Settings(_env_file=None, retrain={"min_photos": 200})
 
@@ -55,7 +55,7 @@ class Registry:
         return self.versions.setdefault(self.aliases[alias], ModelVersion(1, "first", 3, 4, "first/"))
 
     def scorer(self, model: ModelVersion) -> Scorer:
-        return Scorer(self.models[model.name], tags=())
+        return Scorer(self.models[model.name], silent_read_out(), tags=())
 
     def publish_refit(self, base: ModelVersion, *, name: str, one_class: bytes, card: dict[str, Any]) -> ModelVersion:
         self.models[name] = OneClassModel.from_bytes(one_class)

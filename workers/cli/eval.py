@@ -26,6 +26,7 @@ from workers.evaluate import (
     need_matplotlib,
     write_figures,
 )
+from workers.unseen import evaluate_unseen_folders
 
 
 def evaluate(
@@ -35,11 +36,19 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Draw the figures into this folder.")] = None,
     release: Annotated[Path | None, typer.Option(help="Release folder [the shipped one].")] = None,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Leave out generators and phones.")] = False,
+    cache: Annotated[Path | None, typer.Option(help="For --unseen: decoded crops [RELEASE/../cache].")] = None,
 ) -> None:
     """Measure a release on two labelled folders, as found and re-encoded: AUROC, AP, TPR at fixed FPR, promised FPR.
 
     With --degrade also under degradations, and how many verdicts those flip.
+
+    With --unseen, on *training* folders: every generator family and group of phone makes in turn is left out of all
+    fitting, and asked about. The release gives the networks alone.
     """
+    if unseen:
+        evaluate_unseen_folders(real, ai, release or Settings().detector.release, cache=cache, json_file=json_file)
+        return
     conditions = conditions_of(degrade or ())
     if plots:
         need_matplotlib()

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.read_out import ReadOut
 from pipeline.retrain.initial import PhotoFiles, fit_first
 from pipeline.settings import Settings
 
@@ -30,6 +31,7 @@ def train_one_class(
         _photographs(data),
         LocalDetector(release),
         Release.unversioned(release.name),
+        ReadOut.from_bytes((release / "read_out.npz").read_bytes()),
         settings.limits,
         seed=seed,
         track=_tracked,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from workers.cli.one_class import train_one_class
+from workers.cli.read_out import train_read_out
 
 app = typer.Typer(help="Train the detector's parts; each goes on from its checkpoint.", no_args_is_help=True)
 
@@ -66,4 +67,25 @@ def binary(
     train_binary(BinaryTraining(data, ai, release, out, name, cache, images, seed=seed, init=init, schedule=schedule))
 
 
+@app.command()
+def ablation(
+    data: Annotated[Path, typer.Option(help="Folder of photographs with EXIF, with or without manifest.csv.")],
+    out: Annotated[Path, typer.Option(help="One JSON a run, and table.md, go here.")],
+    passes: Annotated[int, typer.Option(help="Patch passes of a run.")] = 4000,
+    seeds: int = 2,
+    images: Images = 16,
+    patches: Annotated[int, typer.Option(help="Patches of each image.")] = 4,
+    threads: Annotated[int | None, typer.Option(help="Of torch [all cores].")] = None,
+) -> None:
+    """Measure what each element of the encoder's recipe is worth; finished runs are not run again."""
+    import torch
+
+    from pipeline.encoder.ablation import Ablation, run_ablation
+
+    if threads:
+        torch.set_num_threads(threads)
+    typer.echo(run_ablation(Ablation(data, out, passes, seeds, images, patches)))
+
+
+app.command("read-out")(train_read_out)
 app.command("one-class")(train_one_class)

@@ -1,0 +1,146 @@
+"""How well images of generators and cameras are told apart that nothing was fitted on.
+
+Leave-one-generator-family-out crossed with leave-phone-makes-out: each fold fits the read-out of residual statistics,
+the one-class model and the fusion without one family of generators and without the phones of some makes, and is asked
+about just these. Within a fold the binary head is the statistics alone: the binary network of a release has seen every
+family, and training one for each fold takes a GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.conditions import STANDING
+from pipeline.evaluation.figures import as_json, measure
+from pipeline.one_class import logit
+from pipeline.retrain.described import Described
+from pipeline.retrain.fit import choose_mixture, fit_mixture, standardised_fusion
+from pipeline.retrain.read_out import fit_fusion, fit_read_out, photo_features
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+FAMILIES: Mapping[str, str] = {
+    "gan": r"gan",
+    "dall-e": r"^dall-e",
+    "gpt-image": r"gpt",
+    "gemini": r"gemini|imagen\b|whisk",
+    "midjourney": r"midjourney",
+    "sdxl-class": r"sdxl(?! 1\.5)|cascade|ssd-1b|vega|playground|sdxs|segmoe|diffusion 3|stable image",
+    "early-latent": r"diffusion 1|1\.x|latent diff|karlo|glid|dit-xl|simulacra|kandinsky 2|blip|unidiffuser|preset",
+    "flux-class": r"",
+}
+"""Family -> pattern of its generators' names, lower case; the first that is found decides. The last takes the rest:
+flow-matching transformers of 2024 and later."""
+
+PHONES: Mapping[str, frozenset[str]] = {
+    "apple": frozenset({"apple"}),
+    "samsung+google": frozenset({"samsung", "google"}),
+    "huawei+xiaomi+oneplus": frozenset(
+        "huawei honor xiaomi oneplus oppo vivo realme meizu zte lenovo".split()  # noqa: SIM905  a list of words
+    ),
+    "others": frozenset("hmd nokia motorola lge lg nothing doogee htc blackberry sony fairphone".split()),  # noqa: SIM905
+}
+"""Group -> makes, as `LabelledCrop.make` spells them."""
+
+HEADS = ("one_class", "binary", "fused")
+
+
+def family_of(generator: str) -> str:
+    """One of `FAMILIES`."""
+    name = generator.casefold()
+    return next(family for family, pattern in FAMILIES.items() if re.search(pattern, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    family: str
+    phones: str
+    left_out: Mask
+    """(n,): crops of the family and of the makes."""
+
+
+def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> Iterator[Fold]:
+    """Every family with every group of makes, where both have crops."""
+    family = np.array([family_of(crop.camera) if crop.is_ai else "" for crop in data.crops])
+    make = np.array([crop.make for crop in data.crops])
+    for name in families:
+        for group in phones:
+            photographs, generated = np.isin(make, list(PHONES[group])) & ~data.is_ai, family == name
+            if photographs.any() and generated.any():
+                yield Fold(name, group, photographs | generated)
+
+
+def scores(data: Described, fold: Fold, *, axes: int, components: int) -> dict[str, Floats]:
+    """Suspicion of the fold's left-out crops by each of `HEADS`, (m, 2): as found and re-encoded.
+
+    The fusion's weights come from crops that the networks' split holds out, among those that the fold does not leave
+    out; the read-out that answers is then fitted on all that the fold leaves.
+    """
+    fit, held_out, asked = ~fold.left_out, data.held_out, fold.left_out
+    photographs = fit & held_out & ~data.is_ai
+    features = photo_features(data, fit & ~held_out & ~data.is_ai)
+    image = fit_mixture(features.embeddings, axes=axes, components=components, seed=0)
+    weights = fit_fusion(data, fit & held_out, fit_read_out(data, fit & ~held_out), image)
+    fusion = standardised_fusion(image.log_likelihood(data.embeddings[photographs, 0]), (weights[0], weights[1]))
+    likelihood = np.stack([image.log_likelihood(data.embeddings[asked, version]) for version in (0, 1)], axis=1)
+    probability = fit_read_out(data, fit).probability(data.network[asked], data.statistics[asked, :2])
+    return {"one_class": -likelihood, "binary": logit(probability), "fused": -fusion.fuse(likelihood, probability)}
+
+
+def evaluate_unseen(
+    data: Described,
+    families: Sequence[str] = tuple(FAMILIES),
+    phones: Sequence[str] = tuple(PHONES),
+    *,
+    track: Callable[[Sequence[Fold]], Iterable[Fold]] = iter,
+) -> dict[str, Any]:
+    """`{"folds": [{"family", "makes", "real", "ai", "as_found": {head: {"auroc", ...}}, "reencoded": ...}, ...],
+    "mean": ..., "worst": ...}`; the worst is the lowest fold.
+
+    `track` may draw a progress bar. Raises ValueError for too few photographs.
+    """
+    _, tried = choose_mixture(photo_features(data, ~data.held_out & ~data.is_ai), seed=0)
+    best = max(tried, key=lambda choice: choice.held_out_log_likelihood)
+    every = list(folds(data, families, phones))
+    rows = [_row(data, fold, scores(data, fold, axes=best.axes, components=best.components)) for fold in track(every)]
+    return {"folds": rows, "mean": _over(rows, np.mean), "worst": _over(rows, np.min)}
+
+
+def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str, Any]:
+    """Crops of one image count as one: their scores are averaged."""
+    crops = [crop for crop, out in zip(data.crops, fold.left_out, strict=True) if out]
+    names, images = np.unique([crop.photograph for crop in crops], return_inverse=True)
+    is_ai = np.zeros(len(names), dtype=bool)
+    is_ai[images] = [crop.is_ai for crop in crops]
+    row: dict[str, Any] = {
+        "family": fold.family,
+        "makes": [fold.phones],
+        "real": int((~is_ai).sum()),
+        "ai": int(is_ai.sum()),
+    }
+    for version, condition in enumerate(STANDING):
+        averaged = {head: _mean_by(images, values[:, version]) for head, values in by_head.items()}
+        row[condition] = {
+            head: as_json(measure(values[~is_ai], values[is_ai], resamples=200)) for head, values in averaged.items()
+        }
+    return row
+
+
+def _mean_by(groups: NDArray[np.intp], values: Floats) -> Floats:
+    return np.asarray(np.bincount(groups, weights=values) / np.bincount(groups))
+
+
+def _over(rows: Sequence[Mapping[str, Any]], summary: Callable[[Sequence[float]], Any]) -> dict[str, Any]:
+    return {
+        condition: {
+            head: {"auroc": round(float(summary([row[condition][head]["auroc"] for row in rows])), 4)} for head in HEADS
+        }
+        for condition in STANDING
+    }
