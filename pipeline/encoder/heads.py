@@ -58,3 +58,47 @@ class StandardisedHeads(nn.Module):
                 weight, bias = head.parameters()
                 weight.copy_(old.weight / scale)
                 bias.copy_(old.bias + old.weight @ mean)
+
+
+class PlainHeads(nn.Module):
+    """The read-outs of the paper, with what `StandardisedHeads` can be asked for."""
+
+    def __init__(self, sizes: Iterable[int]) -> None:
+        super().__init__()
+        self.heads = ExifHeads(sizes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, T, 528) -> (B, T, K)."""
+        return self.heads(features.float()).float()
+
+    def folded(self) -> ExifHeads:
+        """What is exported."""
+        return self.heads
+
+    @torch.no_grad()
+    def take_over(self, plain: Sequence[nn.Linear | None], features: Tensor) -> None:
+        """Become `plain`, in place; None leaves a head as it is, and features don't matter."""
+        del features
+        for head, old in zip(self.heads.heads, plain, strict=True):
+            if old is not None:
+                head.load_state_dict(old.state_dict())
+
+
+TrainedHeads = StandardisedHeads | PlainHeads
+
+
+@torch.no_grad()
+def start_at(heads: TrainedHeads, frequencies: Sequence[Tensor | None]) -> None:
+    """Set the biases of class heads to the log of their classes' `frequencies`, in place; None leaves a head alone."""
+    for head, shares in zip(heads.heads.heads, frequencies, strict=True):
+        if shares is not None:
+            _, bias = head.parameters()
+            bias.copy_(shares.clamp_min(1e-4).log())
+
+
+@torch.no_grad()
+def first_heads(heads: ExifHeads, count: int) -> ExifHeads:
+    """The first `count` of them: those that are exported."""
+    kept = ExifHeads(heads.sizes[:count])
+    kept.heads.load_state_dict(heads.heads[:count].state_dict())
+    return kept

@@ -15,6 +15,7 @@ import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from pipeline.encoder.curves import Curves
 from pipeline.encoder.place import Workplace
 
 T = TypeVar("T")
@@ -30,8 +31,10 @@ class Schedule:
     steps: int | None = None
     learning_rate: float = 1.5e-3
     """Peak of the one-cycle schedule."""
+    one_cycle: bool = True
+    """Else the learning rate is constant."""
     average: float = 0.998
-    """Decay of the moving average of the weights."""
+    """Decay of the moving average of the weights; 0 is none."""
     checkpoint_seconds: float = 60
     evaluate_seconds: float = 1200
 
@@ -80,6 +83,11 @@ class Budget:
             raise ValueError("give either steps or minutes")
         return min(1.0, self.seconds / max(1e-9, 60 * self.schedule.minutes))
 
+    @property
+    def learning_rate(self) -> float:
+        peak = self.schedule.learning_rate
+        return one_cycle(self.progress, peak) if self.schedule.one_cycle else peak
+
     def tick(self) -> None:
         """One step is done."""
         now = time.monotonic()
@@ -120,7 +128,7 @@ class _Run:
     def step(self, model: nn.Module, batch: Batch) -> dict[str, float]:
         """One optimiser step; the losses by name."""
         for group in self.optimiser.param_groups:
-            group["lr"] = one_cycle(self.budget.progress, self.schedule.learning_rate)
+            group["lr"] = self.budget.learning_rate
         tensors = tuple(torch.from_numpy(array).to(self.place.device, non_blocking=True) for array in batch)
         losses = self.task.losses(model, tensors)
         torch.stack(list(losses.values())).sum().backward()
@@ -166,14 +174,41 @@ class _Run:
         self.budget.step, self.budget.seconds = state["step"], state["seconds"]
 
 
+class _Log:
+    """Losses and figures of one run, on disk: as JSON lines, and as curves. Only the first process writes."""
+
+    def __init__(self, out: Path, name: str, run: _Run) -> None:
+        self.file, self.run, self.active = out / f"{name}.jsonl", run, run.place.is_first
+        self.curves = Curves(out / "tensorboard" / name, run.budget.step, active=self.active)
+
+    def losses(self, losses: dict[str, float]) -> None:
+        budget = self.run.budget
+        self._write(losses)
+        self.curves.add(budget.step, "loss", losses | {"sum": sum(losses.values())})
+        speed = {"patches_per_second": self.run.facts["patch_passes"] / max(budget.seconds, 1e-9)}
+        self.curves.add(budget.step, "training", speed | {"learning_rate": budget.learning_rate})
+
+    def held_out(self, figures: dict[str, Any]) -> None:
+        self._write({"held_out": figures})
+        self.curves.add(self.run.budget.step, "held_out", figures)
+
+    def close(self) -> None:
+        self.curves.close()
+
+    def _write(self, values: dict[str, Any]) -> None:
+        if self.active:
+            with self.file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(self.run.facts | values) + "\n")
+
+
 def fit(task: Task, schedule: Schedule, out: Path, place: Workplace) -> None:
     """Train until the budget is spent, going on from OUT/<name>.pt if there is one; evaluate and export at the end.
 
-    Losses and held-out figures go to OUT/<name>.jsonl, one JSON object a line.
+    Losses and held-out figures go to OUT/<name>.jsonl, one JSON object a line, and to OUT/tensorboard.
     """
     run = _Run(task, schedule, out, place)
     model = place.share(run.model)
-    log = out / f"{task.name}.jsonl"
+    log = _Log(out, task.name, run)
     saved = evaluated = time.monotonic()
     with _progress_bar(task.name, active=place.is_first) as bar:
         said = bar.add_task(task.name, total=1.0, loss="")
@@ -183,19 +218,20 @@ def fit(task: Task, schedule: Schedule, out: Path, place: Workplace) -> None:
             losses = run.step(model, batch)
             bar.update(said, completed=run.budget.progress, loss=f"loss {sum(losses.values()):.3f}")
             now = time.monotonic()
-            if run.budget.step % 20 == 0 and place.is_first:
-                _write(log, run.facts | losses)
+            if run.budget.step % 20 == 0:
+                log.losses(losses)
             if now - saved > schedule.checkpoint_seconds:
                 run.save()
                 saved = now
             if now - evaluated > schedule.evaluate_seconds and place.is_first:
-                _write(log, run.facts | {"held_out": task.evaluate(run.average)})
+                log.held_out(task.evaluate(run.average))
                 evaluated = now
     run.save()
     if place.is_first:
         held_out = task.evaluate(run.average)
-        _write(log, run.facts | {"held_out": held_out})
+        log.held_out(held_out)
         task.export(run.average, run.facts | {"held_out": held_out})
+    log.close()
 
 
 def _ahead(produce: Callable[[int], T], first: int) -> Iterator[T]:
@@ -217,11 +253,6 @@ def _progress_bar(title: str, *, active: bool) -> Progress:
         TextColumn("{task.fields[loss]}"),
     )
     return Progress(*columns, disable=not active)
-
-
-def _write(log: Path, facts: dict[str, Any]) -> None:
-    with log.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(facts) + "\n")
 
 
 def random_for(seed: int, place: Workplace, step: int) -> np.random.Generator:

@@ -27,11 +27,13 @@ __all__ = [
 ]
 
 
-def pretext_loss(outputs: Tensor, targets: Tensor, tags: Sequence[Tag]) -> Tensor:
-    """Sum over the 14 tags. `outputs` (B, T, K): all heads on each of an image's T tokens; `targets` (B, 14)."""
+def pretext_loss(outputs: Tensor, targets: Tensor, tags: Sequence[Tag], *, all_pairs: bool = True) -> Tensor:
+    """Sum over the tags. `outputs` (B, T, K): all heads on each of an image's T tokens; `targets` (B, tags)."""
     per_head = outputs.split([tag.size for tag in tags], dim=2)
     losses = [
-        classification_loss(head, target) if tag.kind == "class" else ranking_loss(head.squeeze(2), target)
+        classification_loss(head, target)
+        if tag.kind == "class"
+        else ranking_loss(head.squeeze(2), target, all_pairs=all_pairs)
         for tag, head, target in zip(tags, per_head, targets.unbind(1), strict=True)
     ]
     return torch.stack(losses).sum()
@@ -45,16 +47,19 @@ def classification_loss(logits: Tensor, target: Tensor) -> Tensor:
     return total / (known.sum() * logits.shape[1]).clamp_min(1)
 
 
-def ranking_loss(scores: Tensor, target: Tensor) -> Tensor:
+def ranking_loss(scores: Tensor, target: Tensor, *, all_pairs: bool = True) -> Tensor:
     """Thurstone: every ordered pair of images with both values known, token by token; a tie counts as >=.
 
     (B, T) scores, (B,) values. A tie is asked for in both directions, so its best answer is equal scores.
+    Without `all_pairs` an image is compared with the next one of the batch only: one partner each, as in the paper.
     """
     difference = (scores.unsqueeze(1) - scores.unsqueeze(0)) / math.sqrt(2)  # (B, B, T)
     at_least = (target.unsqueeze(1) >= target.unsqueeze(0)).unsqueeze(2)  # (B, B, 1)
     log_likelihood = torch.special.log_ndtr(torch.where(at_least, difference, -difference))
-    known = ~target.isnan()
-    pairs = known.unsqueeze(1) & known.unsqueeze(0) & ~torch.eye(len(target), dtype=torch.bool, device=target.device)
+    known, same = ~target.isnan(), torch.eye(len(target), dtype=torch.bool, device=target.device)
+    pairs = known.unsqueeze(1) & known.unsqueeze(0) & ~same  # (B, B)
+    if not all_pairs:
+        pairs &= same.roll(1, dims=1)
     total = (log_likelihood * pairs.unsqueeze(2)).sum()
     return -total / (pairs.sum() * scores.shape[1]).clamp_min(1)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.encoder.export import load_exported_binary, load_exported_encoder
-from pipeline.encoder.heads import StandardisedHeads
+from pipeline.encoder.heads import StandardisedHeads, TrainedHeads
 from pipeline.encoder.network import SdaieEncoder
 from pipeline.encoder.tags import Tag
 
@@ -27,7 +27,7 @@ def training_before(release: Path, network: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def start_encoder(
-    encoder: SdaieEncoder, heads: StandardisedHeads, tags: Sequence[Tag], release: Path, patches: Tensor
+    encoder: SdaieEncoder, heads: TrainedHeads, tags: Sequence[Tag], release: Path, patches: Tensor
 ) -> None:
     """Load a release's encoder, and its heads class by class as far as it knew the tags; in place.
 

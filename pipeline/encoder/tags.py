@@ -34,6 +34,9 @@ ORDER: tuple[tuple[str, Literal["class", "stops", "value"]], ...] = (
 )
 """ExifTool's names, head by head: the same kinds in the same places as the authors'. "stops" are compared as log2."""
 
+EXTRA = ("JpegQuantisation", "ChromaSubsampling")
+"""Classes that only training knows (`compression`): how the file was compressed. They are not exported."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -56,6 +59,11 @@ def choose_tags(photographs: Sequence[Mapping[str, str]]) -> tuple[Tag, ...]:
     )
 
 
+def choose_extra_tags(photographs: Sequence[Mapping[str, str]]) -> tuple[Tag, ...]:
+    """As `choose_tags`, the two of `EXTRA`."""
+    return tuple(Tag(name, "class", _frequent_values(photographs, name)) for name in EXTRA)
+
+
 def _frequent_values(photographs: Iterable[Mapping[str, str]], name: str) -> tuple[str, ...]:
     counts: dict[str, int] = {}
     for tags in photographs:
@@ -66,8 +74,8 @@ def _frequent_values(photographs: Iterable[Mapping[str, str]], name: str) -> tup
 
 
 def labels(tags: Sequence[Tag], photographs: Sequence[Mapping[str, str]]) -> npt.NDArray[np.float32]:
-    """(photographs, 14) float32: class numbers, or values in which order is meaningful; NaN is missing."""
-    scales = dict(ORDER)
+    """(photographs, tags) float32: class numbers, or values in which order is meaningful; NaN is missing."""
+    scales: dict[str, str] = dict.fromkeys(EXTRA, "class") | dict(ORDER)
     return np.array(
         [[_label(tag, scales[tag.name], values.get(tag.name)) for tag in tags] for values in photographs],
         np.float32,

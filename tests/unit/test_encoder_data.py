@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.encoder.compression import compression_tags
 from pipeline.encoder.data import (
     Tile,
     TileCache,
     balanced_weights,
     cut,
     degrade,
+    file_weights,
     is_held_out,
     is_informative,
     pick,
@@ -30,6 +32,34 @@ def contains(image, tile):
     height, width = tile.shape[:2]
     places = np.argwhere((image == tile[0, 0]).all(2))
     return any(np.array_equal(image[y : y + height, x : x + width], tile) for y, x in places)
+
+
+def test_a_jpeg_says_how_it_was_compressed(tmp_path):
+    found = {}
+    for subsampling, quality in (("4:4:4", 100), ("4:2:2", 90), ("4:2:0", 75)):
+        Image.fromarray(photo()).save(tmp_path / "x.jpg", quality=quality, subsampling=subsampling)
+        with Image.open(tmp_path / "x.jpg") as image:
+            found[quality] = compression_tags(image)
+        assert found[quality]["ChromaSubsampling"] == subsampling
+    # libjpeg's luma table has a mean step of 57.6 at quality 50, half of that at 75, a fifth at 90
+    assert [tags["JpegQuantisation"] for tags in found.values()] == ["1.0", "11.3", "32.0"]
+    Image.fromarray(photo()[:, :, 0]).save(tmp_path / "grey.jpg", quality=75)
+    with Image.open(tmp_path / "grey.jpg") as image:
+        assert compression_tags(image) == {"JpegQuantisation": "32.0"}
+    assert compression_tags(Image.fromarray(photo())) == {}
+
+
+def test_the_cache_knows_how_files_were_compressed(tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "a.jpg", quality=90, subsampling="4:4:4")
+    Image.fromarray(photo()).save(tmp_path / "b.png")
+    jpeg, png = TileCache(tmp_path, tmp_path / "cache").tiles
+    assert jpeg.tags["ChromaSubsampling"] == "4:4:4"
+    assert "ChromaSubsampling" not in png.tags
+
+
+def test_by_file_every_file_is_drawn_equally_often():
+    tiles = [Tile(file, file, source="s", camera="c") for file in ("a", "b", "b", "b")]
+    np.testing.assert_allclose(file_weights(tiles), [1 / 2, 1 / 6, 1 / 6, 1 / 6])
 
 
 def test_a_manifest_names_source_camera_and_tags(tmp_path):

@@ -61,6 +61,16 @@ def test_ranking_loss_is_thurstones():
     assert ranking_loss(-scores, values) > ranking_loss(scores, values)
 
 
+def test_one_partner_is_the_next_image_of_the_batch():
+    scores, values = torch.tensor([[0.0], [3.0], [1.0]]), torch.tensor([1.0, 2.0, 3.0])
+    alone = [ranking_loss(scores[[a, b]], values[[a, b]]) for a, b in ((0, 1), (1, 2), (2, 0))]
+    # an ordered pair and its reverse say the same here, so each partner counts like the pair on its own
+    torch.testing.assert_close(ranking_loss(scores, values, all_pairs=False), torch.stack(alone).mean())
+    unknown = torch.tensor([1.0, 2.0, math.nan])
+    torch.testing.assert_close(ranking_loss(scores, unknown, all_pairs=False), alone[0])
+    assert ranking_loss(scores[:1], values[:1], all_pairs=False) == 0
+
+
 def test_a_tie_is_best_answered_by_equal_scores():
     scores = torch.zeros(2, 1, requires_grad=True)
     ranking_loss(scores, torch.tensor([3.0, 3.0])).backward()
