@@ -36,7 +36,7 @@ UNSEEN = {
     "folds": [
         {
             "family": family,
-            "makes": ["Apple", "LG"],
+            "makes": makes,
             "real": 12,
             "ai": 34,
             "as_found": {head: {"auroc": area} for head in ("one_class", "binary", "fused")},
@@ -46,7 +46,11 @@ UNSEEN = {
                 "fused": {"auroc": area - 0.1},
             },
         }
-        for family, area in (("GPT", 0.9), ("StyleGAN", 0.8))
+        for family, makes, area in (
+            ("StyleGAN", ["Sony"], 0.8),
+            ("GPT", ["Apple", "LG"], 0.9),
+            ("StyleGAN", ["Apple"], 0.95),  # a family meets several groups of makes
+        )
     ],
     "mean": {"as_found": {"fused": {"auroc": 0.85}}, "reencoded": {}},
     "worst": {"as_found": {"fused": {"auroc": 0.8}}, "reencoded": {}},
@@ -172,11 +176,11 @@ def test_unseen_generators_have_their_table(release, figures, tmp_path):
     file = tmp_path / "unseen.json"
     file.write_text(json.dumps(UNSEEN))
     card = run(release, "--eval", figures, "--unseen", file).stdout
-    rows = section(card, "Generators and cameras that nothing has seen")
+    rows = section(card, "Generators and cameras left out")
     assert "| GPT | Apple, LG | 12 | 34 | 0.900 | 0.900 | 0.900 | 0.500 | 0.800 [0.400, 0.900] | 0.800 |" in rows
     assert "| **mean** |  |  |  | - | - | 0.850 | - | - | - |" in rows
     assert "`lenswatch eval --unseen folders`" in rows
-    assert "StyleGAN is told apart least (AUROC 0.700" in section(card, "Where it fails")
+    assert "StyleGAN with Sony are told apart least (AUROC 0.700" in section(card, "Where it fails")
 
 
 def test_plots_lie_beside_the_card(release, figures):

@@ -91,7 +91,7 @@ def _unseen(unseen: Mapping[str, Any] | None) -> Iterator[str]:
     if unseen is None:
         yield "Generators and cameras that resemble none of the training ones were not measured. Expect worse."
     else:
-        areas = {fold["family"]: fold["reencoded"]["fused"]["auroc"] for fold in unseen["folds"]}
-        family = min(areas, key=lambda name: areas[name])
-        area = f"{areas[family]:.3f}, fused, re-encoded"
-        yield f"Of unseen generator families {escaped(family)} is told apart least (AUROC {area})."
+        worst = min(unseen["folds"], key=lambda fold: fold["reencoded"]["fused"]["auroc"])
+        left_out = escaped(f"{worst['family']} with {', '.join(worst['makes'])}")
+        area = f"{worst['reencoded']['fused']['auroc']:.3f}, fused, re-encoded"
+        yield f"Of generators and cameras left out, {left_out} are told apart least (AUROC {area})."

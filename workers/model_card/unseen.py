@@ -1,4 +1,4 @@
-"""The table of generators and cameras that each fold's detector has never seen (`lenswatch eval --unseen`)."""
+"""The table of `lenswatch eval --unseen`: generators and cameras that each fold was fitted without."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ def unseen_section(unseen: Mapping[str, Any]) -> list[str]:
     rows += [(f"**{name}**", "", "", "", *_areas(unseen[name])) for name in ("mean", "worst") if name in unseen]
     headers = (f"{head.replace('_', '-')}, {CONDITION_NAMES[condition]}" for condition in STANDING for head in HEADS)
     return [
-        "### Generators and cameras that nothing has seen",
-        "AUROC on one generator family and some camera makes that were left out of all training, row by row.",
+        "### Generators and cameras left out",
+        "AUROC on one family of generators and some camera makes, row by row, that the read-out of statistics, the "
+        "one-class model and the fusion of that row were fitted without. Its binary head is the statistics alone; its "
+        "encoder is the release's, which learned from photographs of all makes.",
         table(("left-out family", "left-out makes", "photographs", "AI images", *headers), rows),
         code(unseen["command"]),
     ]
