@@ -2,7 +2,7 @@
 
 Leave-one-generator-family-out crossed with leave-phone-makes-out: each fold fits the read-out of residual statistics,
 the one-class model and the fusion without one family of generators and without the phones of some makes, and is asked
-about just these. Within a fold the binary head is the statistics alone: the binary network of a release has seen every
+about just these; images of the sources that they come from are left out too. Within a fold the binary head is the statistics alone: the binary network of a release has seen every
 family, and training one for each fold takes a GPU.
 """
 
@@ -32,7 +32,7 @@ FAMILIES: Mapping[str, str] = {
     "gpt-image": r"gpt",
     "gemini": r"gemini|imagen\b|whisk",
     "midjourney": r"midjourney",
-    "sdxl-class": r"sdxl(?! 1\.5)|cascade|ssd-1b|vega|playground|sdxs|segmoe|diffusion 3|stable image",
+    "sdxl-class": r"(?<!1\.5 or )sdxl|cascade|ssd-1b|vega|playground|sdxs|segmoe|diffusion 3|stable image",
     "early-latent": r"diffusion 1|1\.x|latent diff|karlo|glid|dit-xl|simulacra|kandinsky 2|blip|unidiffuser|preset",
     "flux-class": r"",
 }
@@ -64,17 +64,22 @@ class Fold:
     phones: str
     left_out: Mask
     """(n,): crops of the family and of the makes."""
+    usable: Mask
+    """(n,): crops to fit on: none that is left out, nor of a source that has one. A source's own resizing and saving
+    would give its other images away."""
 
 
 def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> Iterator[Fold]:
     """Every family with every group of makes, where both have crops."""
     family = np.array([family_of(crop.camera) if crop.is_ai else "" for crop in data.crops])
     make = np.array([crop.make for crop in data.crops])
+    source = np.array([crop.source for crop in data.crops])
     for name in families:
         for group in phones:
             photographs, generated = np.isin(make, list(PHONES[group])) & ~data.is_ai, family == name
             if photographs.any() and generated.any():
-                yield Fold(name, group, photographs | generated)
+                left_out = photographs | generated
+                yield Fold(name, group, left_out, ~np.isin(source, source[left_out]))
 
 
 def scores(data: Described, fold: Fold, *, axes: int, components: int) -> dict[str, Floats]:
@@ -83,7 +88,7 @@ def scores(data: Described, fold: Fold, *, axes: int, components: int) -> dict[s
     The fusion's weights come from crops that the networks' split holds out, among those that the fold does not leave
     out; the read-out that answers is then fitted on all that the fold leaves.
     """
-    fit, held_out, asked = ~fold.left_out, data.held_out, fold.left_out
+    fit, held_out, asked = fold.usable, data.held_out, fold.left_out
     photographs = fit & held_out & ~data.is_ai
     features = photo_features(data, fit & ~held_out & ~data.is_ai)
     image = fit_mixture(features.embeddings, axes=axes, components=components, seed=0)

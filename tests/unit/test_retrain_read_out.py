@@ -1,0 +1,137 @@
+"""Fitting the read-out, weighing the opinions, and the folds of generators and phones nobody has seen."""
+
+import numpy as np
+import pytest
+
+from pipeline.cooccurrence import DIMENSIONS
+from pipeline.records import DetectorOutput, EncoderOutput
+from pipeline.release import Release
+from pipeline.retrain.described import Described, LabelledCrop, describe_crops
+from pipeline.retrain.read_out import LEAST_SAY, fit_weights, train_read_out
+from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, family_of, folds
+
+GENERATORS = ("DALL-E 3", "gpt-image-2", "StyleGAN3", "FLUX.1-dev")
+MAKES = ("apple", "google", "canon")
+
+
+def made(count: int = 240) -> Described:
+    """Statistics tell AI images by one column, the network by itself, the embedding not at all."""
+    rng = np.random.default_rng(0)
+    crops = tuple(
+        LabelledCrop(
+            pixels=np.zeros((64, 64, 3), np.uint8),
+            is_ai=number % 2 == 1,
+            photograph=f"image-{number}",
+            source=f"source-{number % 24}",
+            camera=GENERATORS[number // 2 % 4] if number % 2 else f"model-{number % 10}",
+            make="" if number % 2 else MAKES[number // 2 % 3],
+            held_out=number % 24 < 8,
+        )
+        for number in range(count)
+    )
+    is_ai = np.array([crop.is_ai for crop in crops])
+    statistics = rng.normal(0, 1, (count, 3, DIMENSIONS)).astype(np.float32)
+    statistics[..., 0] += 6 * is_ai[:, None]
+    network = np.clip(0.3 + 0.3 * is_ai[:, None] + rng.normal(0, 0.15, (count, 2)), 0.01, 0.99)
+    return Described(crops, np.arange(count), statistics, rng.normal(size=(count, 2, 528)).astype(np.float32), network)
+
+
+@pytest.fixture(scope="module")
+def data() -> Described:
+    return made()
+
+
+def test_both_opinions_are_heard(data):
+    read_out, card = train_read_out(data)
+    assert card["joint_fitted_on"] == {"photographs": 40, "ai": 40}
+    assert card["crops"] == {"photographs": 80, "ai": 120}, "held-out AI images join the last fit, photographs do not"
+    assert (read_out.joint[:2] > 0).all()
+    probability = read_out.probability(data.network, data.statistics[:, :2])
+    assert probability[data.is_ai].mean() > 0.8 > 0.2 > probability[~data.is_ai].mean()
+
+
+def test_an_opinion_that_knows_nothing_keeps_its_least_say(data):
+    fusion = train_read_out(data)[0].fusion
+    assert fusion[0] >= LEAST_SAY * fusion[1] > 0
+
+
+def test_an_opinion_that_counts_against_itself_is_not_heard():
+    is_ai = np.arange(200) % 2 == 1
+    good = is_ai + np.random.default_rng(1).normal(0, 0.7, 200)
+    opinions = np.stack([good, -good + np.random.default_rng(2).normal(0, 0.1, 200)], axis=-1)[:, None]
+    weights = fit_weights(opinions, is_ai)
+    assert weights[0] > 0
+    assert weights[1] == 0
+
+
+def test_classes_weigh_alike(data):
+    weights = data.weights
+    assert weights[data.is_ai].sum() == pytest.approx(1)
+    assert weights[~data.is_ai].sum() == pytest.approx(1)
+
+
+class Constant:
+    def detect(self, patches, model):
+        encoded = EncoderOutput(np.ones(528, np.float32), np.ones((len(patches.pixels), 528), np.float32), np.zeros(3))
+        return DetectorOutput(encoded, 0.25)
+
+
+def test_crops_are_described_and_kept_on_disk(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(0, 255, (128, 128, 3), dtype=np.uint8), np.zeros((128, 128, 3), np.uint8)]
+    crops = [LabelledCrop(p, False, f"{n}", "s", "m", "make", False) for n, p in enumerate([pixels[1], pixels[0]])]
+    found = describe_crops(crops, lambda p, _: p, Constant(), Release.unversioned("x"))
+    assert found.crops == (crops[1],), "the black one has no usable patch"
+    assert found.statistics.shape == (1, 3, DIMENSIONS)
+    np.testing.assert_array_equal(found.statistics[0, 0], found.statistics[0, 2])
+    assert np.abs(found.statistics[0, 0] - found.statistics[0, 1]).max() > 0.01, "re-encoding leaves traces"
+    found.save(tmp_path / "described.npz")
+    again = Described.load(tmp_path / "described.npz", crops)
+    assert again.crops == found.crops
+    np.testing.assert_array_equal(again.network, found.network)
+
+
+@pytest.mark.parametrize(
+    ("generator", "family"),
+    [
+        ("StyleGAN3 (FFHQ, psi 0.5, stored at 256 px)", "gan"),
+        ("VQGAN + CLIP", "gan"),
+        ("DALL-E 2", "dall-e"),
+        ("ChatGPT image (gpt-image-1 family; the source repository calls it DALL-E)", "gpt-image"),
+        ("Google Whisk (Imagen)", "gemini"),
+        ("DiT-XL/2 (ImageNet)", "early-latent"),
+        ("Stable Diffusion 1.5 or SDXL", "early-latent"),
+        ("Stable Diffusion 3.5", "sdxl-class"),
+        ("SDXL-Turbo", "sdxl-class"),
+        ("Midjourney v6", "midjourney"),
+        ("FLUX.2-klein", "flux-class"),
+        ("Qwen-Image", "flux-class"),
+    ],
+)
+def test_family_of(generator, family):
+    assert family_of(generator) == family
+
+
+def test_folds_fit_on_nothing_that_they_ask_about(data):
+    made_folds = list(folds(data, tuple(FAMILIES), ("apple", "samsung+google")))
+    assert len(made_folds) == 8
+    for fold in made_folds:
+        assert not (fold.usable & fold.left_out).any()
+        left, used = ({data.crops[n].source for n in np.flatnonzero(mask)} for mask in (fold.left_out, fold.usable))
+        assert not left & used
+
+
+def test_unseen_table():
+    data = made()
+    crops = tuple(  # one source per camera, so that a fold leaves enough to fit on
+        LabelledCrop(c.pixels, c.is_ai, c.photograph, f"{c.camera}{c.make}", c.camera, c.make, n % 24 < 8)
+        for n, c in enumerate(data.crops)
+    )
+    data = Described(crops, data.kept, data.statistics, data.embeddings, data.network)
+    figures = evaluate_unseen(data, ("dall-e", "gan"), ("apple",))
+    assert [(fold["family"], fold["makes"], fold["real"], fold["ai"]) for fold in figures["folds"]] == [
+        ("dall-e", ["apple"], 40, 30),
+        ("gan", ["apple"], 40, 30),
+    ]
+    assert figures["worst"]["reencoded"]["binary"]["auroc"] > 0.8
+    assert figures["mean"]["as_found"]["one_class"]["auroc"] < 0.75, "the embedding knows nothing here"
