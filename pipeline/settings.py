@@ -18,7 +18,7 @@ Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
-DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-1"
+DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-2"
 
 
 class PostgresSettings(BaseModel):
