@@ -5,6 +5,10 @@ more cells than the budget, a fixed subset is taken: cells in the order of the g
 number of them over the whole image without lining up with its columns, and whose first n cells are always among its
 first n + 1. Cells that carry no trace of a sensor (flat, clipped) are passed over. Cost depends on the budget, not on
 the size of the image.
+
+An image of drawn patches (`pipeline.graphics`) is a graphic, and is not asked about. One that is partly drawn, such as
+a screenshot with a photograph in it, is asked about its natural patches only. Few drawn patches change nothing: a
+photograph may have some, and it is cut as the photographs that the detector was calibrated on.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import graphics
 from pipeline.errors import PipelineError
 from pipeline.records import PATCH_SIZE, DecodedImage, NotApplicableReason, Patches
 
@@ -23,6 +28,12 @@ CLIPPED_SHARE = 0.5
 
 CANDIDATES_PER_PATCH = 4
 """Cells tried for each patch of the budget, so that a mostly flat picture still fills it."""
+
+PARTLY_DRAWN, DRAWN = 0.25, 0.6
+"""Shares of graphic patches from which only natural ones count, and from which too few natural ones make a graphic."""
+
+NATURAL_SHARE = 0.1
+"""Share of natural patches under which a drawn image holds no photograph."""
 
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 
@@ -39,7 +50,7 @@ def cut(image: DecodedImage, budget: int) -> Patches:
     """Up to `budget` usable patches of `image`, in reading order. Same pixels, same patches.
 
     Raises:
-        NotApplicable: a side is under 64 px, or every patch is flat or clipped.
+        NotApplicable: a side is under 64 px, every patch is flat or clipped, or the image is a graphic.
     """
     if min(image.height, image.width) < PATCH_SIZE:
         raise NotApplicable(NotApplicableReason.TOO_SMALL)
@@ -56,7 +67,18 @@ def cut(image: DecodedImage, budget: int) -> Patches:
         raise NotApplicable(NotApplicableReason.FLAT)
     corners = corners[np.sort(chosen)]
     pixels = np.stack([image.pixels[y : y + PATCH_SIZE, x : x + PATCH_SIZE] for y, x in corners])
-    return Patches(pixels=pixels, corners=corners)
+    kept = _not_drawn(pixels)
+    return Patches(pixels=pixels[kept], corners=corners[kept])
+
+
+def _not_drawn(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of an image's patches to ask about."""
+    graphic, natural = graphics.judge(pixels)
+    if natural.mean() >= NATURAL_SHARE:
+        return natural if graphic.mean() >= PARTLY_DRAWN else np.ones(len(pixels), np.bool_)
+    if graphic.mean() >= DRAWN:
+        raise NotApplicable(NotApplicableReason.GRAPHIC)
+    return np.ones(len(pixels), np.bool_)
 
 
 def _grid(height: int, width: int) -> NDArray[np.int32]:

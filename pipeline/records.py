@@ -45,6 +45,8 @@ class NotApplicableReason(StrEnum):
 
     TOO_SMALL = "too_small"
     FLAT = "flat"
+    GRAPHIC = "graphic"
+    """Text, a screenshot, a chart, a flat drawing."""
 
 
 class UploadEvent(BaseModel):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageDraw, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
 
@@ -24,6 +24,20 @@ def photo(height: int = 96, width: int = 128, seed: int = 0) -> NDArray[np.uint8
 
 def flat(height: int = 96, width: int = 128, level: int = 128) -> NDArray[np.uint8]:
     return np.full((height, width, 3), level, dtype=np.uint8)
+
+
+def drawing(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """An interface as programs draw it: panels of one colour, frames, and lines of glyph-like strokes."""
+    random = np.random.default_rng(seed)
+    image = Image.new("RGB", (width, height), (236, 240, 241))
+    draw = ImageDraw.Draw(image)
+    for top in range(0, height, 96):
+        for left in range(0, width, 120):
+            shade = tuple(int(level) for level in random.integers(40, 220, 3))
+            draw.rectangle((left, top, left + 100, top + 80), fill=shade, outline=(20, 20, 20))
+            for stroke in random.integers(4, 96, 8):
+                draw.line((left + int(stroke), top + 8, left + int(stroke) + 3, top + 18), fill=(245, 245, 245))
+    return np.array(image)
 
 
 def encode(pixels: NDArray[Any] | Image.Image, format: str, **options: Any) -> bytes:

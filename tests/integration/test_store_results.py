@@ -30,7 +30,7 @@ def count(database, table, where="true"):
         make_examination(),
         make_examination(exif=None, provenance=()),
         make_examination(score=make_score(patch_log_likelihoods=(), patch_corners=(), exif_predictions=())),
-        make_examination(score=None, embedding=None, not_applicable=NotApplicableReason.FLAT),
+        make_examination(score=None, embedding=None, not_applicable=NotApplicableReason.GRAPHIC),
         make_examination(
             score=None, embedding=None, exif=None, format=None, width=None, height=None,
             rejected=RejectReason.TRUNCATED, detail="3 bytes short",

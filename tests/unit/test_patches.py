@@ -1,12 +1,17 @@
 """Which patches are cut out of an image."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from pipeline import patches as cutting
 from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage, NotApplicableReason
+from tests.images import drawing, jpeg
 
 
 def noise(height: int, width: int, seed: int = 0) -> DecodedImage:
@@ -79,3 +84,45 @@ def test_images_that_the_question_does_not_apply_to(pixels, reason):
     with pytest.raises(NotApplicable) as caught:
         cut(DecodedImage(pixels, "PNG"), 8)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize("quality", [None, 95, 85, 75])
+def test_a_graphic_is_not_asked_about(quality):
+    pixels = drawing(512, 640)
+    if quality:
+        pixels = np.asarray(Image.open(io.BytesIO(jpeg(pixels, quality=quality))))
+    with pytest.raises(NotApplicable) as error:
+        cut(DecodedImage(pixels, "PNG"), 64)
+    assert error.value.reason is NotApplicableReason.GRAPHIC
+
+
+def test_of_a_screenshot_only_the_photograph_in_it_is_asked_about():
+    pixels = drawing(640, 640)
+    sensor = np.random.default_rng(0).normal(0, 3, (256, 256, 3))
+    pixels[128:384, 256:512] = np.linspace(60, 180, 256)[:, None, None] + sensor
+    corners = cut(DecodedImage(pixels, "PNG"), 100).corners
+    assert {(y, x) for y, x in corners.tolist()} == {(y, x) for y in range(128, 384, 64) for x in range(256, 512, 64)}
+
+
+def test_a_drawn_corner_changes_nothing_in_a_photograph():
+    pixels = noise(512, 512).pixels
+    pixels[:128, :448] = drawing(128, 448)  # 14 of 64 patches
+    assert len(cut(DecodedImage(pixels, "PNG"), 64).corners) == 64
+
+
+def test_a_photograph_with_a_clear_sky_is_no_graphic():
+    """Flat light, clipped light and hard edges, but a sensor's noise."""
+    pixels = noise(512, 512).pixels.astype(float)
+    pixels[:384] = 230 + np.random.default_rng(1).normal(0, 1.2, (384, 512, 3))
+    pixels[:384, ::40] = 20
+    pixels = np.asarray(Image.open(io.BytesIO(jpeg(np.clip(pixels, 0, 255).astype(np.uint8), quality=92))))
+    assert len(cut(DecodedImage(pixels, "JPEG"), 64).corners) == 64
+
+
+def test_the_cost_does_not_grow_with_the_image(monkeypatch):
+    looked_at = []
+    usable = cutting._usable
+    monkeypatch.setattr(cutting, "_usable", lambda patch: looked_at.append(1) or usable(patch))
+    with pytest.raises(NotApplicable):
+        cut(DecodedImage(np.broadcast_to(np.uint8(7), (64 * 60, 64 * 60, 3)), "PNG"), 8)
+    assert len(looked_at) == 8 * cutting.CANDIDATES_PER_PATCH
