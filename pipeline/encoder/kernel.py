@@ -1,4 +1,4 @@
-"""The trunk on a CPU by our own kernel (trunk.c): the numbers of `network.Trunk` (about 1e-6) in a fifth of the time.
+"""The trunk on a CPU by our own kernel (trunk.c): the numbers of `network.Trunk` (about 1e-6), faster.
 
 The package's build compiles it (pyproject.toml), so nothing is compiled when a process starts.
 """
