@@ -30,6 +30,9 @@ from pipeline.settings import LimitSettings
 MAX_JPEG_SCANS = 100
 """Progressive encoders write about ten; the cost of decoding is scans x pixels, whatever the file's size."""
 
+_STRIP = 32
+"""Rows copied at once out of Pillow's memory."""
+
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 _NEUTRAL_BRANDS = {b"mif1", b"msf1"}  # may hold either; the compatible brands say which
@@ -131,7 +134,17 @@ def _pixels(content: bytes, format: str, limits: LimitSettings) -> np.ndarray[tu
         if format == "TIFF" and _is_camera_raw(image):
             raise RejectedUpload(RejectReason.UNSUPPORTED_FORMAT, "camera raw")
         image.load()
-        return np.asarray(to_rgb(image))
+        return _array(to_rgb(image))
+
+
+def _array(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """What `np.asarray` gives, in strips that fit a core's cache: a third of its time at 13 megapixels (ADR 11)."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP):
+        bottom = min(top + _STRIP, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    pixels.flags.writeable = False
+    return pixels
 
 
 @cache

@@ -116,7 +116,7 @@ def _warnings(fit: Sequence[Tile], held_out: Sequence[Tile], flags: Mapping[str,
     if not fit:
         yield "every photograph is held out: nothing to fit on. More sources (folders), or a manifest that names them"
     if len(held_out) < needed:
-        yield f"{len(held_out)} photographs held out: a promise of {promised:.0%} takes {needed}"
+        yield f"photographs held out: {len(held_out)}; a promise of {promised:.0%} takes {needed}"
     known = [name for name, _ in ORDER if any(name in tile.tags for tile in fit)]
     if fit and not known:
         yield "no EXIF at all: the encoder has nothing to learn from these files"

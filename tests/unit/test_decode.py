@@ -49,6 +49,14 @@ def test_a_jpeg_decodes_to_what_pillow_decodes_with_metadata_and_all():
     assert np.array_equal(decode(content, LIMITS).pixels, expected)  # and not rotated
 
 
+@pytest.mark.parametrize("height", [1, 31, 32, 33, 100])
+def test_no_row_is_lost_between_strips(height):
+    pixels = images.photo(height, 70)
+    found = decode(images.png(pixels), LIMITS).pixels
+    assert np.array_equal(found, pixels)
+    assert not found.flags.writeable
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
