@@ -2,8 +2,8 @@
 
 Leave-one-generator-family-out crossed with leave-phone-makes-out: each fold fits the read-out of residual statistics,
 the one-class model and the fusion without one family of generators and without the phones of some makes, and is asked
-about just these; images of the sources that they come from are left out too. Within a fold the binary head is the statistics alone: the binary network of a release has seen every
-family, and training one for each fold takes a GPU.
+about just these; images of the sources that they come from are left out too. Within a fold the binary head is the
+statistics alone: the binary network of a release has seen every family, and training one for each fold takes a GPU.
 """
 
 from __future__ import annotations
