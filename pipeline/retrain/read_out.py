@@ -89,8 +89,11 @@ def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
 def fit_fusion(data: Described, rows: NDArray[np.bool_], read_out: ReadOut, image: Mixture) -> Floats:
     """`ReadOut.fusion` from crops that neither head was fitted on, as found and re-encoded.
 
-    The log-likelihood is standardised by the photographs among them; higher = more like a photograph.
+    The log-likelihood is standardised by the photographs among them. Without both classes the least say is all that
+    the one-class model gets.
     """
+    if len(np.unique(data.is_ai[rows])) < 2:
+        return np.array([LEAST_SAY, 1.0])
     likelihood = np.stack([image.log_likelihood(data.embeddings[rows, version]) for version in (0, 1)], axis=1)
     of_photographs = likelihood[~data.is_ai[rows], 0]
     strange = -(likelihood - np.median(of_photographs)) / spread(of_photographs)
