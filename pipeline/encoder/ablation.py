@@ -129,15 +129,14 @@ class _MeasuredTask(PretextTask):
 
 
 def run_ablation(ablation: Ablation) -> str:
-    """Run what is not there yet, and write the table to OUT/table.md."""
+    """Run what is not there yet, and write the table to OUT/table.md, anew after each run."""
     ablation.out.mkdir(parents=True, exist_ok=True)
     with workplace() as place:
         for seed in range(ablation.seeds):  # a whole table of one seed first
             for row in ablation.rows:
                 _run(ablation, row, seed, place)
-    table = markdown(ablation)
-    (ablation.out / "table.md").write_text(table, encoding="utf-8")
-    return table
+                (ablation.out / "table.md").write_text(markdown(ablation), encoding="utf-8")
+    return markdown(ablation)
 
 
 def _run(ablation: Ablation, row: str, seed: int, place: Workplace) -> None:
@@ -156,31 +155,37 @@ def _run(ablation: Ablation, row: str, seed: int, place: Workplace) -> None:
 
 
 def markdown(ablation: Ablation) -> str:
-    """The table of the runs that are there. A cell is the mean over seeds, and half of what they span."""
-    found = {row: [_read(ablation, row, seed) for seed in range(ablation.seeds)] for row in ablation.rows}
-    baseline = [figures["loss"] for figures in found[BASELINE]]
+    """The table of the runs that are there. A cell is the mean over seeds, and half of what they span.
+
+    A row of fewer seeds than asked for says so.
+    """
+    found = {row: _read(ablation, row) for row in (CONSTANT, *ablation.rows)}  # row -> seed -> figures
     lines = [
-        "| changed | held-out loss | less than the recipe's | rank accuracy | class accuracy - majority | patches/s |",
+        "| changed | held-out loss | gain on the recipe | rank accuracy | class accuracy - majority | patches/s |",
         "|---|---|---|---|---|---|",
     ]
-    constant = _read(ablation, CONSTANT, 0)
+    constant = found.pop(CONSTANT)[0]
     cells = [f"{constant['loss']:.3f}", "", f"{constant['rank_accuracy']:.3f}", f"{constant['class_gain']:+.3f}", ""]
     lines.append("| " + " | ".join(["always the same answer", *cells]) + " |")
     for row, runs in found.items():
-        gains = [before - figures["loss"] for before, figures in zip(baseline, runs, strict=True)]
+        if not runs:
+            continue
+        gains = [found[BASELINE][seed]["loss"] - figures["loss"] for seed, figures in runs.items()]
+        name = ROWS[row][0] + ("" if len(runs) == ablation.seeds else f" (seeds: {len(runs)})")
         cells = [
-            _cell([figures["loss"] for figures in runs], ".3f"),
+            _cell([figures["loss"] for figures in runs.values()], ".3f"),
             "" if row == BASELINE else _cell(gains, "+.3f"),
-            _cell([figures["rank_accuracy"] for figures in runs], ".3f"),
-            _cell([figures["class_gain"] for figures in runs], "+.3f"),
-            _cell([figures["patches_per_second"] for figures in runs], ".1f"),
+            _cell([figures["rank_accuracy"] for figures in runs.values()], ".3f"),
+            _cell([figures["class_gain"] for figures in runs.values()], "+.3f"),
+            _cell([figures["patches_per_second"] for figures in runs.values()], ".1f"),
         ]
-        lines.append("| " + " | ".join([ROWS[row][0], *cells]) + " |")
+        lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def _cell(values: Sequence[float], form: str) -> str:
-    return f"{fmean(values):{form}} ± {(max(values) - min(values)) / 2:{form.lstrip('+')}}"
+    spread = f" ± {(max(values) - min(values)) / 2:{form.lstrip('+')}}" if len(values) > 1 else ""
+    return f"{fmean(values):{form}}{spread}"
 
 
 def _mean(values: Iterator[float]) -> float:
@@ -198,9 +203,10 @@ def _write(file: Path, figures: dict[str, Any]) -> None:
     file.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def _read(ablation: Ablation, row: str, seed: int) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(_file(ablation, row, seed).read_text(encoding="utf-8"))
-    return figures
+def _read(ablation: Ablation, row: str) -> dict[int, dict[str, Any]]:
+    """Figures by seed, of the runs that are finished."""
+    files = {seed: _file(ablation, row, seed) for seed in range(ablation.seeds)}
+    return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.exists()}
 
 
 def main() -> None:

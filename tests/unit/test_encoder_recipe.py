@@ -193,6 +193,9 @@ def test_the_table_compares_runs_of_one_seed(small):
             (small.out / f"{row}-16x4x2-seed{seed}.json").write_text(json.dumps(figures))
     last = markdown(small).splitlines()[-1]
     assert "14.500 ± 1.500 | -1.500 ± 0.500 |" in last
+    next(small.out.glob("constant-rate-*seed0.json")).unlink()
+    last = markdown(small).splitlines()[-1]
+    assert "(seeds: 1) | 16.000 | -2.000 |" in last  # against the recipe of its own seed
 
 
 def test_a_folder_with_nothing_held_out_can_not_be_judged(tmp_path):
