@@ -138,7 +138,7 @@ def _pixels(content: bytes, format: str, limits: LimitSettings) -> np.ndarray[tu
 
 
 def _array(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """What `np.asarray` gives, in strips that fit a core's cache: a third of its time at 13 megapixels (ADR 11)."""
+    """What `np.asarray` gives, in strips that fit a core's cache: a third of its time at 13 megapixels (ADR 7)."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
         bottom = min(top + _STRIP, image.height)

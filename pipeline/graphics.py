@@ -3,7 +3,7 @@
 A drawing program fills areas with exactly one colour and puts sharp edges between them. A sensor does not: its noise,
 and what denoising and JPEG leave of it, changes neighbouring pixels by a few levels. JPEG keeps exact flatness wherever
 no edge crosses a block. All is read from neighbouring pixels of a patch; constants come from photographs, AI images
-and drawn graphics (docs/adr/0010).
+and drawn graphics (docs/adr/0006).
 """
 
 from __future__ import annotations
