@@ -15,11 +15,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.encoder.heads import PlainHeads, start_at
 from pipeline.encoder.loop import Schedule, Weights, fit
+from pipeline.encoder.network import DIMENSIONS
 from pipeline.encoder.place import Workplace, workplace
 from pipeline.encoder.pretext import pretext_loss, tag_accuracies
 from pipeline.encoder.train import EncoderTraining, PretextTask
@@ -43,6 +44,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
 
 EVALUATED_PATCHES = 4
 """Of one tile of each held-out photograph."""
+MIN_JUDGED = 30
+"""A tag that fewer held-out photographs have is left out: its loss is noise, and may outweigh all others."""
 NEVER = float("inf")
 
 
@@ -82,7 +85,6 @@ class _MeasuredTask(PretextTask):
         self.judged = sorted(photographs.values())  # one tile of each
         if not self.judged:
             raise ValueError(f"{run.data}: no source and no camera is held out, so nothing can be compared")
-        self.figures: dict[str, float] = {}
         # On CPUs by the processor's clock: what else runs on the machine doesn't count.
         self.clock: Callable[[], float] = time.monotonic if place.device.type == "cuda" else time.process_time
         self.started: float | None = None
@@ -95,37 +97,41 @@ class _MeasuredTask(PretextTask):
     def evaluate(self, weights: Weights) -> dict[str, Any]:
         now = self.clock()
         seconds = now - (self.started or now)
-        self.figures = self.judge(self.outputs(weights, self.judged, EVALUATED_PATCHES))
+        figures = self.judge(self.outputs(weights, self.judged, EVALUATED_PATCHES))
         passes = (self.run.schedule.steps or 0) * self.patches_per_batch
-        return self.figures | {"patches_per_second": passes / max(seconds, 1e-9)}
+        return figures | {"patches_per_second": passes / max(seconds, 1e-9)}
 
     def export(self, weights: Weights, facts: dict[str, Any]) -> None:
         del weights
         figures = json.dumps(facts["held_out"] | {"minutes": facts["minutes"], "device": facts["device"]}, indent=1)
         (self.run.out / "figures.json").write_text(figures + "\n", encoding="utf-8")
 
-    def judge(self, outputs: Tensor) -> dict[str, float]:
-        """Figures over the 14 EXIF tags, from the heads' outputs (photographs, K) on the held-out photographs."""
+    def judge(self, outputs: Tensor) -> dict[str, Any]:
+        """Figures over the tags that enough held-out photographs have, from the heads' outputs (photographs, K)."""
         targets = self.exif_labels(self.judged)
+        heads = outputs.unsqueeze(1).split([tag.size for tag in self.exif], dim=2)
+        losses = {
+            tag.name: pretext_loss(head, target.unsqueeze(1), [tag]).item()
+            for tag, head, target in zip(self.exif, heads, targets.unbind(1), strict=True)
+            if (~target.isnan()).sum() >= MIN_JUDGED
+        }
         accuracies = tag_accuracies(outputs, targets, self.exif)
         ranked = {tag.name for tag in self.exif if tag.kind == "rank"}
-        gains = {name: found["accuracy"] - found["majority"] for name, found in accuracies.items()}
+        gains = {name: found["accuracy"] - found["majority"] for name, found in accuracies.items() if name in losses}
         return {
-            "loss": pretext_loss(outputs.unsqueeze(1), targets, self.exif).item(),
+            "loss": sum(losses.values()),
+            "losses": losses,
             "rank_accuracy": 0.5 + _mean(gain for name, gain in gains.items() if name in ranked),
             "class_gain": _mean(gain for name, gain in gains.items() if name not in ranked),
         }
 
-    def constant_figures(self) -> dict[str, float]:
-        """Of always the same answer: how frequent each class is among what is fitted on, and equal ranks."""
-        fitted = self.labels[self.fit]
-        answer: list[float] = []
-        for number, tag in enumerate(self.exif):
-            known = fitted[np.isfinite(fitted[:, number]), number].astype(int)
-            counts = np.bincount(known, minlength=tag.size) if tag.kind == "class" else np.zeros(1)
-            answer.extend(np.log(counts + 1))
-        outputs = torch.tensor(np.array(answer), dtype=torch.float32).expand(len(self.judged), -1)
-        return self.judge(outputs) | {"rank_accuracy": 0.5}  # equal scores order no pair: chance
+    def constant_figures(self) -> dict[str, Any]:
+        """Of always the same answer: how often each class is drawn in training, and equal ranks."""
+        heads = PlainHeads([tag.size for tag in self.exif])
+        start_at(heads, self.frequencies()[: len(self.exif)])
+        with torch.no_grad():
+            answer = heads(torch.zeros(1, 1, DIMENSIONS))[0].expand(len(self.judged), -1)
+        return self.judge(answer) | {"rank_accuracy": 0.5}  # equal scores order no pair: chance
 
 
 def run_ablation(ablation: Ablation) -> str:

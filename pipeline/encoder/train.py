@@ -114,9 +114,9 @@ class PretextTask:
         torch.manual_seed(run.seed)
         model = PretextModel(self.tags, run)
         if run.frequencies:
-            start_at(model.heads, self._frequencies())
+            start_at(model.heads, self.frequencies())
             if model.patch_heads is not None:
-                start_at(model.patch_heads, self._frequencies())
+                start_at(model.patch_heads, self.frequencies())
         self.before: dict[str, Any] = {}
         if run.init:
             self.before = training_before(run.init, "encoder")
@@ -187,7 +187,7 @@ class PretextTask:
         model.load_state_dict(weights)
         return model.encoder.eval(), first_heads(model.heads.folded(), len(self.exif)).to(self.place.device).eval()
 
-    def _frequencies(self) -> list[Tensor | None]:
+    def frequencies(self) -> list[Tensor | None]:
         """By tag: the share of each class among what is drawn, (classes,); None for a ranked tag."""
         drawn = self.labels[self.fit]
         found: list[Tensor | None] = []

@@ -151,7 +151,8 @@ def test_without_tensorboard_it_trains(photographs, cache, tmp_path, monkeypatch
 
 
 @pytest.fixture
-def small(photographs, tmp_path):
+def small(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr(ablation, "MIN_JUDGED", 1)
     return Ablation(photographs, tmp_path, passes=16, seeds=2, images=4, patches=2, rows=("recipe", "constant-rate"))
 
 
@@ -196,6 +197,26 @@ def test_the_table_compares_runs_of_one_seed(small):
     next(small.out.glob("constant-rate-*seed0.json")).unlink()
     last = markdown(small).splitlines()[-1]
     assert "(seeds: 1) | 16.000 | -2.000 |" in last  # against the recipe of its own seed
+
+
+def test_a_tag_that_few_photographs_have_does_not_count(photographs, cache, tmp_path, few, monkeypatch):
+    task = ablation._MeasuredTask(training(photographs, cache, tmp_path), CPU)
+    monkeypatch.setattr(ablation, "MIN_JUDGED", len(task.judged))
+    all_known = task.constant_figures()
+    task.labels[task.judged[0], 1] = np.nan  # one photograph without Make
+    figures = task.constant_figures()
+    assert set(all_known["losses"]) - set(figures["losses"]) == {"Make"}
+    assert figures["loss"] == pytest.approx(all_known["loss"] - all_known["losses"]["Make"])
+
+
+def test_always_the_same_answer_is_how_often_a_class_is_drawn(photographs, cache, tmp_path, few, monkeypatch):
+    monkeypatch.setattr(ablation, "MIN_JUDGED", 1)
+    task = ablation._MeasuredTask(training(photographs, cache, tmp_path), CPU)
+    losses = task.constant_figures()["losses"]
+    drawn = np.bincount(task.labels[task.fit][:, 1].astype(int), task.weights)
+    seen = task.labels[task.judged][:, 1].astype(int)
+    assert losses["Make"] == pytest.approx(-np.log(drawn[seen]).mean(), rel=1e-4)
+    assert losses["FNumber"] == pytest.approx(np.log(2), rel=1e-4)
 
 
 def test_a_folder_with_nothing_held_out_can_not_be_judged(tmp_path):
