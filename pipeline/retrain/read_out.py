@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
+from pipeline.evaluation.conditions import STANDING
 from pipeline.one_class import Fusion, Mixture, logit
 from pipeline.read_out import ReadOut
 from pipeline.retrain.described import Described, balance
@@ -77,6 +79,23 @@ def fit_weights(opinions: Floats, is_ai: NDArray[np.bool_]) -> Floats:
     return fitted
 
 
+def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, float]]:
+    """AUROC of the network, of the statistics and of both on held-out crops, for which `read_out` was not fitted."""
+    rows, is_ai = data.held_out, data.is_ai[data.held_out]
+    network, statistics = data.network[rows], data.statistics[rows, :2]
+    opinions = {
+        "network": network,
+        "statistics": read_out.statistics_logit(statistics),
+        "both": read_out.probability(network, statistics),
+    }
+    return {
+        condition: {
+            name: round(float(roc_auc_score(is_ai, values[:, version])), 4) for name, values in opinions.items()
+        }
+        for version, condition in enumerate(STANDING)
+    }
+
+
 def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
     """Of these crops as found, for a one-class fit."""
     return PhotoFeatures(
@@ -117,6 +136,7 @@ def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
     card = {
         "crops": {"photographs": int((~is_ai & ~held_out).sum()), "ai": int(is_ai.sum())},
         "joint_fitted_on": {"photographs": int((~is_ai & held_out).sum()), "ai": int((is_ai & held_out).sum())},
+        "held_out_auroc": held_out_areas(data, honest),
         "strength": STRENGTH,
         "weights": dict(zip(("network", "statistics", "intercept"), honest.joint.tolist(), strict=True)),
         "fusion": dict(zip(("log_likelihood", "ai_logit"), fusion.tolist(), strict=True)),

@@ -46,6 +46,9 @@ def test_both_opinions_are_heard(data):
     assert card["joint_fitted_on"] == {"photographs": 40, "ai": 40}
     assert card["crops"] == {"photographs": 80, "ai": 120}, "held-out AI images join the last fit, photographs do not"
     assert (read_out.joint[:2] > 0).all()
+    areas = card["held_out_auroc"]["reencoded"]
+    assert areas["network"] < areas["both"]
+    assert areas["network"] == pytest.approx(0.92, abs=0.08)
     probability = read_out.probability(data.network, data.statistics[:, :2])
     assert probability[data.is_ai].mean() > 0.8 > 0.2 > probability[~data.is_ai].mean()
 
