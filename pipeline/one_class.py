@@ -72,7 +72,8 @@ class Mixture:
 class Fusion:
     """One number from both heads: a weighted sum, higher = more like a photograph.
 
-    Fixed before calibration, so the conformal promise holds for it whatever the weights are.
+    The conformal promise is exact for one that is fixed before calibration. Ours is nearly so: its weights, and the
+    location and scale of the log-likelihood, come from held-out photographs that also calibrate (docs/train.md).
     """
 
     log_likelihood_location: float

@@ -80,7 +80,7 @@ def fit_weights(opinions: Floats, is_ai: NDArray[np.bool_]) -> Floats:
 
 
 def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, float]]:
-    """AUROC of the network, of the statistics and of both on held-out crops, for which `read_out` was not fitted."""
+    """AUROC of network, statistics and both on held-out crops, which set only the three joint weights of `read_out`."""
     rows, is_ai = data.held_out, data.is_ai[data.held_out]
     network, statistics = data.network[rows], data.statistics[rows, :2]
     opinions = {
@@ -126,7 +126,8 @@ def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
     """The read-out of a release, and the facts for its card.
 
     The weights of both opinions come from what was held out from both. The statistics are then fitted once more with
-    the held-out AI images added; photographs held out stay out, for the conformal calibration is made on them.
+    the held-out AI images added; photographs held out stay out, for they calibrate. They have set the few weights
+    (`joint`, `fusion`) all the same, so the conformal promise is exact but for these.
     """
     held_out, is_ai = data.held_out, data.is_ai
     honest = fit_read_out(data, ~held_out)
