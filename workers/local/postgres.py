@@ -49,7 +49,7 @@ class PostgresServer(Server):
         if not self._cluster.exists():
             self._initialise(user)
         _forget_stale_pid(self._cluster / "postmaster.pid")
-        self._port = free_port()
+        self._port = self._port or free_port()
         options = {
             "listen_addresses": LOOPBACK,
             "port": self._port,

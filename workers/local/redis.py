@@ -38,7 +38,7 @@ class RedisServer(Server):
         return Passwords(self.folder).get(self.name)
 
     def prepare(self) -> Process:
-        self._port = free_port()
+        self._port = self._port or free_port()
         configuration = self.data / "redis.conf"
         text = CONFIGURATION.format(host=LOOPBACK, port=self._port, password=self._password, data=f'"{self.data}"')
         write_private(configuration, text)  # a file, because every user may read a command line

@@ -30,7 +30,7 @@ class S3Server(Server):
         return Passwords(self.folder).get("s3_secret_key")
 
     def prepare(self) -> Process:
-        self._port = free_port()
+        self._port = self._port or free_port()
         command: list[str | Path] = [
             _rclone(),
             "serve",

@@ -32,7 +32,8 @@ class Server(ABC):
 
     @abstractmethod
     def prepare(self) -> Process:
-        """Write what the server needs on disk, choose its ports, and describe its process."""
+        """Write what the server needs on disk, choose its ports (once: a second launch keeps them), and describe its
+        process."""
 
     @abstractmethod
     def version(self) -> str:

@@ -43,7 +43,8 @@ class TritonServer(Server):
 
     def prepare(self) -> Process:
         self._free_shared_memory()
-        self._http, self._grpc, self._metrics = free_port(), free_port(), free_port()
+        ports = (self._http, self._grpc, self._metrics)
+        self._http, self._grpc, self._metrics = (port or free_port() for port in ports)
         command: list[str | Path] = [
             self._program / "pytriton/tritonserver/bin/tritonserver",
             f"--model-repository={self.data}",
