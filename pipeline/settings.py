@@ -10,12 +10,16 @@ from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlencode
 
-from pydantic import BaseModel, ByteSize, Field, PositiveInt, SecretStr
+from pydantic import BaseModel, ByteSize, Field, HttpUrl, NonNegativeFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Secret = Annotated[SecretStr, Field(min_length=16)]
 TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
 DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-2"
@@ -23,7 +27,7 @@ DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-2"
 
 class PostgresSettings(BaseModel):
     dsn: SecretStr = SecretStr("postgresql+psycopg://lenswatch@localhost:5432/lenswatch")
-    """SQLAlchemy URL; TLS by `?sslmode=verify-full`."""
+    """SQLAlchemy URL; TLS by `?sslmode=verify-full&sslrootcert=/path/ca.pem` (or `system`, for the system's CAs)."""
     connect_timeout: Seconds = 5
     statement_timeout: Seconds = 30
     pool_size: PositiveInt = 5
@@ -31,18 +35,35 @@ class PostgresSettings(BaseModel):
 
 class RedisSettings(BaseModel):
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """`rediss://` for TLS."""
+    """`rediss://` for TLS, always verified."""
+    tls_ca: Path | None = None
+    """PEM file of the CA that signed its certificate. None: the system's."""
     socket_timeout: Seconds = 10
     """Longer than the consumer's blocking read."""
+    door_timeout: Seconds = 2
+    """How long an HTTP door waits for Redis before it answers 503."""
     stream_prefix: str = "lenswatch:uploads:"
     """One stream per lane: `lenswatch:uploads:live`, ..."""
     stream_max_length: PositiveInt = 100_000
-    """Entries not yet taken over by the ledger; above it the doors answer 503."""
+    """Most work waiting in a lane, as stream entries and as task messages together; then the doors answer 503."""
+
+    @property
+    def address(self) -> str:
+        """`url`, with how to check its certificate in the words that redis-py and Celery's kombu share."""
+        url = self.url.get_secret_value()
+        if not url.startswith("rediss:"):
+            return url
+        checks = {"ssl_cert_reqs": "required", "ssl_check_hostname": "true"}  # kombu checks nothing unless it is told
+        if self.tls_ca is not None:
+            checks["ssl_ca_certs"] = str(self.tls_ca)
+        return f"{url}{'&' if '?' in url else '?'}{urlencode(checks)}"
 
 
 class S3Settings(BaseModel):
     endpoint_url: str | None = None
     """None for AWS."""
+    tls_ca: Path | None = None
+    """PEM file of the CA that signed the endpoint's certificate. None: the public ones."""
     region: str = "us-east-1"
     access_key_id: SecretStr | None = None
     """None for boto3's own chain (instance role, ...)."""
@@ -60,6 +81,8 @@ class TritonSettings(BaseModel):
     timeout: Seconds = 20
     """Deadline of one inference, carried to the server."""
     tls: bool = False
+    tls_ca: Path | None = None
+    """PEM file of the CA that signed its certificate. None: the public ones that gRPC brings."""
     model_repository: Path = Path("/models")
     """The folder that Triton serves and `lenswatch models publish` writes."""
 
@@ -88,13 +111,26 @@ class PolicySettings(BaseModel):
 class WebSettings(BaseModel):
     host: str = "127.0.0.1"
     port: int = 8080
-    api_keys: tuple[SecretStr, ...] = ()
-    """Bearer keys of the doors and of the review API. Empty: every call is refused."""
-    webhooks: dict[str, str] = {}
+    workers: PositiveInt = 1
+    """Processes that share the port."""
+    api_keys: dict[Name, KeyHash] = {}
+    """Name -> hash of a bearer key for doors, API and pages (`lenswatch keys new`). Empty: every call is refused."""
+    door_secrets: dict[Name, Secret] = {}
+    """Name -> secret with which a sender signs its requests to the doors, instead of showing a key."""
+    signature_window: Seconds = 300
+    """Most difference between a signature's time and ours."""
+    events_per_second: NonNegativeFloat = 2000
+    """From one key, on the long run; above it the doors answer 429. 0: no limit."""
+    events_burst: PositiveInt = 10_000
+    """From one key, at once."""
+    webhooks: dict[Name, HttpUrl] = {}
     """Name -> URL of the endpoints that an event's `callback` may name."""
-    webhook_secret: SecretStr | None = None
-    """Signs outgoing webhooks (HMAC-SHA256). None: no webhook is sent."""
+    webhook_secrets: tuple[Secret, ...] = ()
+    """Each signs every outgoing webhook (HMAC-SHA256): the new one and, while receivers change over, the old one.
+    Empty: no webhook is sent."""
     webhook_timeout: Seconds = 10
+    webhook_patience: timedelta = timedelta(days=3)
+    """How long a webhook is tried again before it is abandoned."""
 
 
 class WorkerSettings(BaseModel):
@@ -152,4 +188,4 @@ class Settings(BaseSettings):
     @cached_property
     def celery_broker(self) -> str:
         """Celery shares the Redis of the streams; its keys do not collide with theirs."""
-        return self.redis.url.get_secret_value()
+        return self.redis.address

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pipeline.records import Verdict
@@ -14,7 +16,13 @@ from pipeline.settings import Settings
 # From one millisecond (EXIF of a small file) to the task's time limit.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
-EVENTS_ACCEPTED = Counter("lenswatch_events_accepted_total", "Events put on a stream, by door", ["door", "lane"])
+_LATEST: dict[str, Any] = {"multiprocess_mode": "mostrecent"}
+"""Of a gauge that any of several web processes may look up."""
+
+EVENTS_ACCEPTED = Counter(
+    "lenswatch_events_accepted_total", "Events put on a stream, by door and key", ["door", "lane", "key"]
+)
+REQUESTS_REFUSED = Counter("lenswatch_requests_refused_total", "Requests answered with 429 or 503", ["reason"])
 LEDGER_ROWS = Counter("lenswatch_ledger_events_total", "Events taken over from a stream", ["lane", "outcome"])
 VERDICTS = Counter("lenswatch_verdicts_total", "Verdicts written", ["kind", "surface"])
 STAGE_SECONDS = Histogram("lenswatch_stage_seconds", "Time per stage of one image", ["stage"], buckets=_BUCKETS)
@@ -22,8 +30,11 @@ TASK_SECONDS = Histogram("lenswatch_task_seconds", "Time per task", ["task"], bu
 RETRIES = Counter("lenswatch_retries_total", "Attempts that failed and will be repeated", ["reason"])
 DEAD_LETTERS = Counter("lenswatch_dead_letters_total", "Work given up on", ["stage"])
 DELIVERIES = Counter("lenswatch_webhook_deliveries_total", "Tries to deliver a webhook", ["outcome"])
-LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where it waits", ["lane", "place"])
-LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"])
+RECONCILED = Gauge(
+    "lenswatch_reconciled_keys", "What the last comparison of a bucket with the ledger found", ["bucket", "finding"], **_LATEST
+)
+LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where it waits", ["lane", "place"], **_LATEST)
+LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"], **_LATEST)
 
 
 def observe_verdict(verdict: Verdict, surface: str, timings_ms: Mapping[str, float], settings: Settings) -> None:
@@ -41,14 +52,24 @@ def serve(port: int | None, multiprocess_folder: Path | None = None) -> Callable
     """
     if port is None:
         return lambda: None
-    registry = REGISTRY
-    if multiprocess_folder is not None:
-        registry = CollectorRegistry()
-        MultiProcessCollector(registry, path=str(multiprocess_folder))  # type: ignore[no-untyped-call]
-    server, thread = start_http_server(port, registry=registry)
+    server, thread = start_http_server(port, registry=_registry(multiprocess_folder))
 
     def stop() -> None:
         server.shutdown()
         thread.join()
 
     return stop
+
+
+def exposition() -> bytes:
+    """What one of several web processes answers to a scrape: the counts of all of them."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return generate_latest(_registry(Path(folder) if folder else None))
+
+
+def _registry(multiprocess_folder: Path | None) -> CollectorRegistry:
+    if multiprocess_folder is None:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=str(multiprocess_folder))  # type: ignore[no-untyped-call]
+    return registry

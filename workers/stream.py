@@ -7,21 +7,55 @@ An entry has one field, `event`, that holds the event's JSON:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pipeline.errors import InvalidEvent, RetryableError
 from pipeline.events import dump_event, parse_event
 from pipeline.records import Lane, UploadEvent
 from pipeline.settings import RedisSettings, Settings
 from workers import metrics
+from workers.lanes import queue_name
 
 EVENT_FIELD = "event"
 GROUP = "ledger"
 """The consumer group that carries entries over into the ledger."""
 
+DOOR_CONNECTIONS = 64
+"""Most that one web process opens; requests beyond wait for one, at most `door_timeout`."""
+
+APPEND = """
+-- All of the events or none, in one round trip: is there room in the lane, and in the sender's allowance?
+-- KEYS: stream, task queue, allowance.  ARGV: most waiting, events per second (0: any), burst, event, event, ...
+local stream, queue, allowance = KEYS[1], KEYS[2], KEYS[3]
+local most, rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if redis.call('XLEN', stream) + redis.call('LLEN', queue) >= most then return {'full'} end
+if rate > 0 then  -- GCRA: all that is stored is when the allowance will be whole again, in microseconds
+  local time = redis.call('TIME')
+  local now = time[1] * 1e6 + time[2]
+  local cost = math.floor(math.min(#ARGV - 3, burst) * 1e6 / rate)
+  local whole_at = math.max(tonumber(redis.call('GET', allowance) or now), now) + cost
+  local wait = whole_at - now - math.floor(burst * 1e6 / rate)
+  if wait > 0 then return {'limited', string.format('%.3f', wait / 1e6)} end
+  local kept = math.ceil((whole_at - now) / 1e3) + 1
+  redis.call('SET', allowance, string.format('%.0f', whole_at), 'PX', kept)
+end
+local answer = {'taken'}
+for i = 4, #ARGV do
+  answer[#answer + 1] = redis.call('XADD', stream, '*', 'event', ARGV[i])
+end
+return answer
+"""
+"""Redis refuses a script for want of memory at its first write or not at all, so it stays all or nothing."""
 
 _PASSING = (
     redis.ConnectionError,
@@ -29,10 +63,24 @@ _PASSING = (
     redis.exceptions.OutOfMemoryError,
     redis.exceptions.ReadOnlyError,  # a replica, in the middle of a fail-over
 )
+_PASSING_WORDS = re.compile(
+    r"\b(OOM|READONLY"  # the same two, out of a script
+    r"|MISCONF"  # its disk is full
+    r"|NOREPLICAS"
+    r"|NOGROUP)\b"  # a Redis that lost its streams
+)
 
 
 class StreamFull(RetryableError):
-    """The ledger does not keep up; try again later. Nothing was taken."""
+    """Consumer or workers do not keep up; try again later. Nothing was taken."""
+
+
+class RateLimited(RetryableError):
+    """The sender's key is used too often. Nothing was taken."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("more events than this key may send; nothing was taken")
+        self.retry_after = seconds
 
 
 class StreamUnavailable(RetryableError):
@@ -46,13 +94,28 @@ class BucketNotAllowed(InvalidEvent):
 def connect(settings: RedisSettings) -> redis.Redis:
     """A client whose every wait has an end."""
     return redis.Redis.from_url(
-        settings.url.get_secret_value(),
+        settings.address,
         socket_timeout=settings.socket_timeout,
         socket_connect_timeout=settings.socket_timeout,
+        retry=Retry(NoBackoff(), 1),  # replaces a connection that died while idle; whoever calls knows how to wait
         health_check_interval=25,
         decode_responses=True,
         encoding_errors="backslashreplace",  # bytes that are not UTF-8 must break their own entry, not the whole read
     )
+
+
+def connect_door(settings: RedisSettings) -> redis.asyncio.Redis:
+    """The HTTP doors' client: it answers in `door_timeout` or says that it cannot."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.address,
+        max_connections=DOOR_CONNECTIONS,
+        timeout=settings.door_timeout,
+        socket_timeout=settings.door_timeout,
+        socket_connect_timeout=settings.door_timeout,
+        retry=AsyncRetry(NoBackoff(), 1),
+        decode_responses=True,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def stream_name(settings: RedisSettings, lane: Lane) -> str:
@@ -73,24 +136,72 @@ def read_event(text: str, settings: Settings) -> UploadEvent:
 
 
 def submit(client: redis.Redis, settings: Settings, event: UploadEvent, *, door: str) -> str:
-    """Put the event on its lane's stream; returns the entry's id. `door` is for the count of accepted events.
+    """Put the event on its lane's stream, from a command of our own; returns the entry's id.
 
-    The bound is soft: doors that look at the same moment may pass it by one entry each.
+    `door` is for the count of accepted events.
 
     Raises:
         InvalidEvent, BucketNotAllowed: the other end of the stream would refuse it.
-        StreamFull: the stream holds `stream_max_length` entries that the ledger has not taken over.
+        StreamFull: stream and task queue together hold `stream_max_length` entries.
         StreamUnavailable: Redis did not answer.
     """
-    text = dump_event(event)
-    read_event(text, settings)
-    stream = stream_name(settings.redis, event.lane)
+    append = _Append.of([event], settings, door)
     with translated():
-        if int(client.xlen(stream)) >= settings.redis.stream_max_length:
-            raise StreamFull(f"the stream of lane {event.lane} is full")
-        entry_id = str(client.xadd(stream, {EVENT_FIELD: text}))
-    metrics.EVENTS_ACCEPTED.labels(door, event.lane.value).inc()
-    return entry_id
+        reply = client.register_script(APPEND)(append.keys, append.arguments)
+    return append.read(reply)[0]
+
+
+async def submit_all(
+    client: redis.asyncio.Redis, settings: Settings, events: Sequence[UploadEvent], *, door: str, key: str
+) -> list[str]:
+    """All of `events`, which share a lane, or none, from the sender that `key` names; returns the entries' ids.
+
+    Raises:
+        RateLimited: more than `events_per_second` under this key.
+        InvalidEvent, BucketNotAllowed, StreamFull, StreamUnavailable: as `submit`.
+    """
+    if not events:
+        return []
+    append = _Append.of(events, settings, door, key)
+    with translated():
+        reply = await client.register_script(APPEND)(append.keys, append.arguments)
+    return append.read(reply)
+
+
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """One call of the script, and what its answer means."""
+
+    keys: list[str]
+    arguments: list[str | float]
+    lane: Lane
+    door: str
+    key: str
+
+    @classmethod
+    def of(cls, events: Sequence[UploadEvent], settings: Settings, door: str, key: str = "") -> Self:
+        texts = [dump_event(event) for event in events]
+        for text in texts:
+            read_event(text, settings)
+        lane, limits = events[0].lane, settings.web
+        allowance = f"{settings.redis.stream_prefix}allowance:{key}"
+        rate = limits.events_per_second if key else 0
+        return cls(
+            keys=[stream_name(settings.redis, lane), queue_name(lane), allowance],
+            arguments=[settings.redis.stream_max_length, rate, limits.events_burst, *texts],
+            lane=lane,
+            door=door,
+            key=key,
+        )
+
+    def read(self, reply: Any) -> list[str]:
+        outcome, *values = reply
+        if outcome == "full":
+            raise StreamFull(f"lane {self.lane} has no room now; nothing was taken")
+        if outcome == "limited":
+            raise RateLimited(float(values[0]))
+        metrics.EVENTS_ACCEPTED.labels(self.door, self.lane.value, self.key).inc(len(values))
+        return [str(entry_id) for entry_id in values]
 
 
 @contextmanager
@@ -99,6 +210,6 @@ def translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        if isinstance(error, _PASSING) or str(error).startswith("NOGROUP"):  # a Redis that lost its streams
+        if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
             raise StreamUnavailable(f"{type(error).__name__}: {error}") from error
         raise

@@ -16,7 +16,7 @@ from pipeline.settings import PostgresSettings
 from pipeline.store.base import create_store_engine, session_scope
 from pipeline.store.dead_letters import DeadLetter, DeadLetters
 from pipeline.store.drift import Drift
-from pipeline.store.outbox import Delivery, Outbox
+from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
 from pipeline.store.results import Results
 from pipeline.store.reviews import ReviewItem, Reviews
 from pipeline.store.training import Training
@@ -28,10 +28,12 @@ __all__ = [
     "Backlog",
     "DeadLetter",
     "Delivery",
+    "DeliveryState",
     "ReviewItem",
     "Stores",
     "Transaction",
     "VerdictView",
+    "Webhook",
 ]
 
 

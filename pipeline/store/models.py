@@ -192,11 +192,12 @@ class OutboxRow(Base):
             "not_before",
             postgresql_where=text("delivered_at IS NULL AND abandoned_at IS NULL"),
         ),
+        Index("ix_outbox_abandoned", "callback", "id", postgresql_where=text("abandoned_at IS NOT NULL")),
     )
 
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
-    """Stable over every try, so that the receiver can drop repetitions."""
+    """Stable over every try and replay, so that the receiver can drop repetitions."""
     verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
     callback: Mapped[str]
     payload: Mapped[Json]
@@ -204,5 +205,7 @@ class OutboxRow(Base):
     not_before: Mapped[datetime] = mapped_column(server_default=func.now())
     delivered_at: Mapped[datetime | None]
     abandoned_at: Mapped[datetime | None]
+    replayed_at: Mapped[datetime | None]
+    """When a person last had it sent again; attempts and patience count from here."""
     last_error: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -14,6 +14,7 @@ from pipeline.store import Stores
 from tests.factories import add_model, add_upload, add_verdict
 from tests.servers import settings_for
 from workers.cli import app as cli
+from workers.keys import hash_key
 from workers.lanes import queue_name
 from workers.stream import connect
 from workers.web.app import create_app
@@ -26,7 +27,7 @@ def environment(fresh_dsn, redis_url):
     return {
         "LENSWATCH_POSTGRES__DSN": fresh_dsn,
         "LENSWATCH_REDIS__URL": redis_url,
-        "LENSWATCH_WEB__API_KEYS": '["key"]',
+        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": hash_key("key")}),
     }
 
 

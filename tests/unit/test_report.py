@@ -78,7 +78,7 @@ def test_the_make_is_named_once(make, model, shown_as):
 
 def test_next_steps_name_the_addresses():
     text = next_steps("http://127.0.0.1:1234", Path("/data/environment"), Path("/data/logs"))
-    assert "http://127.0.0.1:1234/docs" in text
+    assert "http://127.0.0.1:1234/openapi.json" in text
     assert ". /data/environment" in text
 
 

@@ -1,4 +1,4 @@
-"""The front door's rules, without a server; the real Redis is in `integration/test_doors.py`."""
+"""Which events a stream may hold, and which of Redis' errors pass. Its room and rates: `integration/test_stream.py`."""
 
 from datetime import UTC, datetime
 
@@ -6,49 +6,13 @@ import pytest
 import redis
 
 from pipeline.errors import InvalidEvent
-from pipeline.records import Lane, UploadEvent
+from pipeline.events import dump_event
+from pipeline.records import UploadEvent
 from pipeline.settings import RedisSettings, Settings
-from workers.stream import BucketNotAllowed, StreamFull, StreamUnavailable, read_event, submit, translated
+from workers.stream import BucketNotAllowed, StreamUnavailable, read_event, translated
 
-SETTINGS = Settings(_env_file=None, redis=RedisSettings(stream_max_length=2))
+SETTINGS = Settings(_env_file=None)
 EVENT = UploadEvent(event_id="e1", bucket="uploads", key="a b.jpg", uploaded_at=datetime(2026, 1, 1, tzinfo=UTC))
-
-
-class Streams:
-    """As much of redis-py as a door uses."""
-
-    def __init__(self):
-        self.entries = {}
-
-    def xlen(self, stream):
-        return len(self.entries.get(stream, []))
-
-    def xadd(self, stream, fields):
-        self.entries.setdefault(stream, []).append(fields)
-        return f"{len(self.entries[stream])}-0"
-
-
-def test_an_entry_is_the_event_in_its_published_form():
-    streams = Streams()
-    assert submit(streams, SETTINGS, EVENT, door="test") == "1-0"
-    [entry] = streams.entries["lenswatch:uploads:live"]
-    assert list(entry) == ["event"]
-    assert read_event(entry["event"], SETTINGS) == EVENT
-
-
-def test_lanes_have_streams_of_their_own():
-    streams = Streams()
-    submit(streams, SETTINGS, EVENT.model_copy(update={"lane": Lane.BACKFILL}), door="test")
-    assert list(streams.entries) == ["lenswatch:uploads:backfill"]
-
-
-def test_a_full_stream_takes_nothing():
-    streams = Streams()
-    submit(streams, SETTINGS, EVENT, door="test")
-    submit(streams, SETTINGS, EVENT, door="test")
-    with pytest.raises(StreamFull):
-        submit(streams, SETTINGS, EVENT, door="test")
-    assert streams.xlen("lenswatch:uploads:live") == 2
 
 
 @pytest.mark.parametrize(
@@ -58,11 +22,10 @@ def test_a_full_stream_takes_nothing():
         ({"key": "nul\0byte"}, InvalidEvent),
     ],
 )
-def test_what_the_consumer_would_bury_is_refused_at_the_door(change, error):
-    streams = Streams()
+def test_what_nobody_could_moderate_is_refused(change, error):
+    assert read_event(dump_event(EVENT), SETTINGS) == EVENT
     with pytest.raises(error):
-        submit(streams, SETTINGS, EVENT.model_copy(update=change), door="test")
-    assert not streams.entries
+        read_event(dump_event(EVENT.model_copy(update=change)), SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +37,7 @@ def test_what_the_consumer_would_bury_is_refused_at_the_door(change, error):
         redis.exceptions.OutOfMemoryError("OOM"),
         redis.exceptions.ReadOnlyError("replica"),
         redis.ResponseError("NOGROUP No such key"),
+        redis.ResponseError("MISCONF Errors writing to the AOF file: No space left on device"),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -85,3 +49,12 @@ def test_errors_that_pass_are_ours(error):
 def test_a_wrong_request_stays_what_it_is():
     with pytest.raises(redis.ResponseError), translated():
         raise redis.ResponseError("WRONGTYPE")
+
+
+def test_the_address_says_how_to_check_the_certificate():
+    plain = RedisSettings(url="redis://:secret@redis:6379/0")
+    assert plain.address == "redis://:secret@redis:6379/0"
+    public = RedisSettings(url="rediss://redis/0")
+    assert public.address == "rediss://redis/0?ssl_cert_reqs=required&ssl_check_hostname=true"
+    private = RedisSettings(url="rediss://redis/0?x=1", tls_ca="/etc/ca.pem")
+    assert private.address.endswith("?x=1&ssl_cert_reqs=required&ssl_check_hostname=true&ssl_ca_certs=%2Fetc%2Fca.pem")

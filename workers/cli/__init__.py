@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "backfill": ("submit:backfill", "Announce every object of a bucket, on the backfill lane."),
     "review": ("review:app", "List and decide what the model was unsure about."),
     "dead": ("dead:app", "Show, replay or drop dead letters."),
+    "webhooks": ("webhooks:app", "Show webhooks, and have them sent again."),
+    "keys": ("keys:app", "Make keys for callers of the HTTP service."),
     "models": ("models:app", "List, publish, promote and roll back model versions."),
     "data": ("data:app", "Look at a folder of photographs before training on it."),
     "train": ("train:app", "Train the encoder, the one-class model or the binary detector."),

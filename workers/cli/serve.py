@@ -73,16 +73,18 @@ def web() -> None:
     """Serve the HTTP doors, the review API and the pages."""
     import uvicorn
 
-    from workers.web.app import create_app
-
     settings = Settings()
     logs.configure(settings, "web")
-    uvicorn.run(
-        create_app(settings),
-        host=settings.web.host,
-        port=settings.web.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=20,
-    )
+    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # a scrape reaches one process and must answer for all
+        uvicorn.run(
+            "workers.web.app:process_app",
+            factory=True,
+            workers=settings.web.workers,
+            host=settings.web.host,
+            port=settings.web.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=20,
+        )

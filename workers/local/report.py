@@ -48,7 +48,7 @@ def next_steps(web_url: str, environment_file: Path, logs: Path) -> str:
 [bold]Everything is up[/] until Ctrl-C; the data stays.
 
   review queue   {web_url}
-  HTTP API       {web_url}/docs
+  HTTP API       {web_url}/openapi.json
   logs           {logs}
 
 In another terminal, first [bold]set -a; . {environment_file}; . .venv/bin/activate[/], then for example
@@ -58,6 +58,7 @@ In another terminal, first [bold]set -a; . {environment_file}; . .venv/bin/activ
   lenswatch models list            published versions
   lenswatch dead list              uploads that were given up on
   lenswatch bench --images 200     images per second
+  curl -H "Authorization: Bearer $KEY" {web_url}/v1/review
 
 Your own folder, from the start: [bold]make demo IMAGES=folder[/]
 """

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
+from workers.keys import hash_key
 from workers.local.files import write_private
 from workers.local.passwords import Passwords
 from workers.local.postgres import PostgresServer
@@ -52,7 +53,8 @@ class LocalStack:
                 server.wait()
             self._web_port = free_port()
             starting.callback(self.environment_file.unlink, missing_ok=True)
-            write_private(self.environment_file, "".join(_shell_lines(self.environment())))
+            for_a_shell = self.environment() | {"KEY": Passwords(self.folder).get("api_key")}
+            write_private(self.environment_file, "".join(_shell_lines(for_a_shell)))
             self._running = starting.pop_all()
         return self
 
@@ -68,7 +70,10 @@ class LocalStack:
 
     @property
     def environment_file(self) -> Path:
-        """`environment()` for a shell (`set -a; . FILE`), while the stack is up; for its owner's eyes only."""
+        """For a shell (`set -a; . FILE`), while the stack is up: `environment()`, and `KEY`, which opens its doors.
+
+        For its owner's eyes only.
+        """
         return self.folder / "environment"
 
     def environment(self) -> dict[str, str]:
@@ -76,8 +81,8 @@ class LocalStack:
         passwords = Passwords(self.folder)
         settings = {
             "LENSWATCH_WEB__PORT": str(self._web_port),
-            "LENSWATCH_WEB__API_KEYS": json.dumps([passwords.get("api_key")]),
-            "LENSWATCH_WEB__WEBHOOK_SECRET": passwords.get("webhook_secret"),
+            "LENSWATCH_WEB__API_KEYS": json.dumps({"local": hash_key(passwords.get("api_key"))}),
+            "LENSWATCH_WEB__WEBHOOK_SECRETS": json.dumps([passwords.get("webhook_secret")]),
         }
         for server in self.servers:
             settings |= server.environment()

@@ -11,8 +11,11 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from pipeline.settings import Settings
+from workers import logs
 from workers.bootstrap import Dependencies
-from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts
+from workers.stream import connect_door
+from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts, webhooks
+from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit
 
 DESCRIPTION = """\
@@ -32,13 +35,30 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Dependencies(settings) as dependencies:
             app.state.dependencies = dependencies
-            yield
+            async with connect_door(settings.redis) as door:
+                app.state.door = door
+                yield
 
-    app = FastAPI(title="Lenswatch", version=version("lenswatch"), description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Lenswatch",
+        version=version("lenswatch"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # both pages run scripts of a foreign server; the description itself is at /openapi.json
+        redoc_url=None,
+    )
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(BodyLimit)
-    for module in (ingest, verdicts, review, dead_letters, operations, pages):
+    app.add_middleware(SecurityHeaders)
+    for module in (ingest, verdicts, review, dead_letters, webhooks, operations, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+def process_app() -> FastAPI:
+    """The service in one of uvicorn's processes, configured by the environment."""
+    settings = Settings()
+    logs.configure(settings, "web")
+    return create_app(settings)

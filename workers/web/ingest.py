@@ -1,4 +1,4 @@
-"""The HTTP doors: one event, or the notification of an S3 server. They touch Redis and nothing else."""
+"""The HTTP doors: one event, or the notification of an S3 server. They touch Redis, once, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from pydantic import BaseModel
 from pipeline.errors import InvalidEvent
 from pipeline.events import events_from_s3
 from pipeline.records import Lane, UploadEvent
-from workers.stream import submit
-from workers.web.auth import require_key
+from workers.stream import submit_all
+from workers.web.auth import Sender, require_sender
 from workers.web.problems import documented
-from workers.web.state import Deps
+from workers.web.state import Config, Door
 
 router = APIRouter(
     prefix="/v1",
     tags=["events"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_sender)],
     responses=documented(
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.TOO_MANY_REQUESTS,
         HTTPStatus.SERVICE_UNAVAILABLE,
     ),
 )
@@ -44,17 +45,20 @@ class AcceptedNotification(BaseModel):
 
 
 @router.post("/uploads", status_code=HTTPStatus.ACCEPTED)
-def accept_upload(event: UploadEvent, deps: Deps) -> Accepted:
-    """Take one upload event. Sending it again is harmless. 503 with `Retry-After`: nothing was taken."""
-    if event.callback is not None and event.callback not in deps.settings.web.webhooks:
+async def accept_upload(event: UploadEvent, door: Door, settings: Config, sender: Sender) -> Accepted:
+    """Take one upload event. Sending it again is harmless: after 429 or 503 do so, `Retry-After` seconds later."""
+    if event.callback is not None and event.callback not in settings.web.webhooks:
         raise InvalidEvent("callback: no webhook of this name is configured")
-    return Accepted(event_id=event.event_id, entry_id=submit(deps.redis, deps.settings, event, door="http"))
+    [entry_id] = await submit_all(door, settings, [event], door="http", key=sender)
+    return Accepted(event_id=event.event_id, entry_id=entry_id)
 
 
 @router.post("/hooks/s3", status_code=HTTPStatus.ACCEPTED)
-def accept_s3_notification(
+async def accept_s3_notification(
     payload: Annotated[dict[str, Any], Body(description="`Records` (AWS, MinIO) or one EventBridge event.")],
-    deps: Deps,
+    door: Door,
+    settings: Config,
+    sender: Sender,
     surface: Annotated[
         str, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Of the bucket's uploads.")
     ] = "default",
@@ -65,9 +69,10 @@ def accept_s3_notification(
     A notification names neither surface nor lane: give them in the URL that the bucket's notifications go to.
     """
     events = [event.model_copy(update={"surface": surface, "lane": lane}) for event in events_from_s3(payload)]
+    entry_ids = await submit_all(door, settings, events, door="s3_hook", key=sender)
     return AcceptedNotification(
         accepted=[
-            Accepted(event_id=event.event_id, entry_id=submit(deps.redis, deps.settings, event, door="s3_hook"))
-            for event in events
+            Accepted(event_id=event.event_id, entry_id=entry_id)
+            for event, entry_id in zip(events, entry_ids, strict=True)
         ]
     )

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from pipeline.errors import RetryableError
 from pipeline.records import Lane, UploadEvent
@@ -47,7 +47,7 @@ def scrape(deps: Deps) -> Response:
             observe(deps)
         except RetryableError as error:  # the other metrics are wanted most when a server is away
             log.warning("lanes_not_observed", error=str(error))
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/schemas/upload-event")

@@ -12,12 +12,6 @@ from workers.web.auth import require_reader
 from workers.web.state import Deps
 
 LATEST = 50
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
 
 router = APIRouter(dependencies=[Depends(require_reader)], include_in_schema=False)
 _templates = Jinja2Templates(Path(__file__).parent / "templates")
@@ -28,4 +22,4 @@ def index(request: Request, deps: Deps) -> HTMLResponse:
     """Latest verdicts."""
     with deps.stores.transaction() as transaction:
         verdicts = transaction.verdicts.latest(LATEST)
-    return _templates.TemplateResponse(request, "index.html", {"verdicts": verdicts}, headers=HEADERS)
+    return _templates.TemplateResponse(request, "index.html", {"verdicts": verdicts})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -14,11 +15,12 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import Conflict, InvalidEvent, NotFound, PipelineError, RetryableError
-from workers.stream import BucketNotAllowed, StreamFull
+from workers import metrics
+from workers.stream import BucketNotAllowed, RateLimited, StreamFull
 
 log = structlog.get_logger(__name__)
 
-RETRY_AFTER = "5"
+RETRY_AFTER = 5
 """Seconds that a client should wait while a server behind us is away or full."""
 
 _STATUS: dict[type[PipelineError], tuple[HTTPStatus, str]] = {
@@ -26,6 +28,7 @@ _STATUS: dict[type[PipelineError], tuple[HTTPStatus, str]] = {
     InvalidEvent: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_event"),
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     Conflict: (HTTPStatus.CONFLICT, "conflict"),
+    RateLimited: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"),
     StreamFull: (HTTPStatus.SERVICE_UNAVAILABLE, "stream_full"),
     RetryableError: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 }
@@ -76,12 +79,15 @@ def problem(
 
 def _pipeline_error(_request: Request, error: PipelineError) -> JSONResponse:
     status, code = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-    busy = status is HTTPStatus.SERVICE_UNAVAILABLE
-    if busy:
-        log.warning("request_refused", reason=code, error=str(error))
+    if not isinstance(error, RetryableError):
+        return problem(status, code, str(error))
+    metrics.REQUESTS_REFUSED.labels(code).inc()
+    log.warning("request_refused", reason=code, error=str(error))
     # What is wrong with a server of ours is for our logs alone.
-    detail = "A server behind this one is busy or away; try again." if busy else str(error)
-    return problem(status, code, detail, headers={"Retry-After": RETRY_AFTER} if busy else None)
+    ours = isinstance(error, StreamFull | RateLimited)
+    detail = str(error) if ours else "A server behind this one is away; try again."
+    wait = math.ceil(getattr(error, "retry_after", RETRY_AFTER))
+    return problem(status, code, detail, headers={"Retry-After": str(wait)})
 
 
 def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
