@@ -1,23 +1,24 @@
-"""`ExifReader` over ExifTool, kept open; Pillow stands in where ExifTool hangs, dies or is not installed.
+"""`ExifReader` over ExifTool, kept open; Pillow stands in where ExifTool hangs, dies, talks nonsense or is missing.
 
 ExifTool never sees a format outside the decoder's allow-list (CVE-2021-22204 came through DjVu), and its arguments
-hold nothing that a user wrote: the bytes lie in a private file whose name is made here.
+hold nothing that a user wrote. It reads the bytes from memory that both processes share: no upload touches a disk, so
+none can fill it, and none is left there whoever is killed.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import IO, Any, cast
 
-import exiftool
 import structlog
-from exiftool.exceptions import ExifToolException
 
 from pipeline.adapters.pillow_exif import PillowExifReader
 from pipeline.exif import exif_facts
@@ -25,10 +26,18 @@ from pipeline.records import ExifFacts
 
 log = structlog.get_logger()
 
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "HEIF": ".heic", "AVIF": ".avif"}
+MAX_ANSWER = 16 << 20
+"""Bytes of an answer that are read; the longest of a hostile corpus is under 1 MiB."""
 
-_FAILURES = (ExifToolException, OSError, ValueError, RuntimeError, TypeError, AttributeError)
-"""pyexiftool's own errors, and what its code runs into when the process dies under it."""
+_GRACE = 5.0
+"""s; a killed process is waited for no longer."""
+
+_DIE_WITH_PARENT = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execvp(sys.argv[1], sys.argv[1:])"
+"""Asks the kernel for SIGKILL when the worker dies (prctl(2), PR_SET_PDEATHSIG), then becomes ExifTool: at the end of
+its input that one would wait for ever. A `preexec_fn` is unsafe in a worker, whose gRPC channel has threads."""
+
+_FAILURES = (OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+"""A process that hangs, dies or does not start, and an answer that is no JSON of the form that ExifTool writes."""
 
 
 class ExifToolReader:
@@ -42,12 +51,13 @@ class ExifToolReader:
     def __init__(self, *, timeout: float, executable: str = "exiftool") -> None:
         self._timeout = timeout
         self._executable = executable
-        self._tool: exiftool.ExifTool | None = None
+        self._session: _Session | None = None
         self._fallback = PillowExifReader()
 
     def read(self, content: bytes, format: str) -> tuple[ExifFacts, Mapping[str, Any]]:
         try:
-            raw = self._ask(content, _SUFFIXES[format])
+            self._session = self._session or _Session(self._executable)
+            raw = self._session.ask(content, time.monotonic() + self._timeout)
         except _FAILURES as error:
             log.warning("exiftool_failed", error=type(error).__name__)
             self.close()
@@ -56,13 +66,9 @@ class ExifToolReader:
 
     def close(self) -> None:
         """End the process, without waiting for it to agree."""
-        tool, self._tool = self._tool, None
-        process = tool and tool._process
-        if tool is None or process is None:
-            return
-        with suppress(OSError), process:  # leaving the block closes the pipes and reaps the process
-            process.kill()
-        tool._flag_running_false()
+        session, self._session = self._session, None
+        if session is not None:
+            session.kill()
 
     def __enter__(self) -> ExifToolReader:
         return self
@@ -70,47 +76,69 @@ class ExifToolReader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def _ask(self, content: bytes, suffix: str) -> dict[str, Any]:
-        with tempfile.NamedTemporaryFile(prefix="lenswatch-", suffix=suffix) as file:
+
+class _Session:
+    """An ExifTool that stays open (`-stay_open`). After any error it is out of step: kill it."""
+
+    def __init__(self, executable: str) -> None:
+        self._shared = os.memfd_create("lenswatch-upload")
+        self._name = f"/proc/self/fd/{self._shared}"
+        self._asked = 0
+        guarded = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, executable]
+        self._process = subprocess.Popen(  # noqa: S603 - the name comes from our own code
+            [*guarded, "-stay_open", "True", "-@", "-", "-common_args", "-G", "-n"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what concerns the file is in the answer; a pipe that nobody reads would fill
+            pass_fds=[self._shared],
+        )
+        self._input, self._output = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
+
+    def ask(self, content: bytes, deadline: float) -> dict[str, Any]:
+        """The tags of one file, by `group:name`.
+
+        Raises:
+            OSError (TimeoutError at the deadline), EOFError, ValueError, TypeError, LookupError, RecursionError.
+        """
+        os.ftruncate(self._shared, 0)
+        with open(self._shared, "wb", closefd=False) as file:
+            file.seek(0)
             file.write(content)
-            file.flush()
-            with self._running() as tool:
-                # -fast: not past the end of a JPEG's picture; a tail is nobody's EXIF.
-                answer = tool.execute("-j", "-fast", file.name)
+        self._asked += 1
+        # -fast: not past the end of a JPEG's picture; a tail is nobody's EXIF.
+        self._send("-j", "-fast", self._name, f"-execute{self._asked}")
+        answer = self._receive(f"{{ready{self._asked}}}\n".encode(), deadline)
         # ExifTool writes text that looks like a number as one ("1.10"), so numbers stay text until exif.py.
-        parsed: list[dict[str, Any]] = json.loads(answer, parse_float=str, parse_int=str)
-        return {key: value for key, value in parsed[0].items() if not key.startswith(("File:", "SourceFile"))}
+        (tags,) = json.loads(answer, parse_float=str, parse_int=str)
+        if tags["SourceFile"] != self._name:
+            raise ValueError("an answer about another file")
+        return {key: value for key, value in tags.items() if not key.startswith(("File:", "SourceFile"))}
 
-    @contextmanager
-    def _running(self) -> Iterator[exiftool.ExifTool]:
-        """The open process, under a watchdog."""
-        if self._tool is None:
-            self._tool = exiftool.ExifTool(
-                self._executable, common_args=["-G", "-n", "-charset", "filename=utf8"], encoding="utf-8"
-            )
-        watchdog = threading.Timer(self._timeout, _put_down, [self._tool])
-        watchdog.daemon = True
-        watchdog.start()
-        try:
-            if not self._tool.running:
-                self._tool.run()
-            yield self._tool
-        finally:
-            watchdog.cancel()
+    def kill(self) -> None:
+        self._process.kill()
+        for pipe in (self._input, self._output):
+            with suppress(OSError):  # what could not be written before is not written now
+                pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+        os.close(self._shared)
 
+    def _send(self, *arguments: str) -> None:
+        self._input.write("".join(f"{argument}\n" for argument in arguments).encode())
+        self._input.flush()
 
-def _put_down(tool: exiftool.ExifTool) -> None:
-    """Kill ExifTool and free the thread that waits for it.
-
-    pyexiftool reads until ExifTool says that it is ready, and at the end of a dead process's output it reads on for
-    ever. Its two pipes are replaced by ones that cannot be read, so that the next read raises.
-    """
-    process = tool._process
-    if process is None:
-        return
-    process.kill()
-    unreadable = os.open(os.devnull, os.O_WRONLY)
-    with suppress(OSError, ValueError):
-        for pipe in (process.stdout, process.stderr):
-            os.dup2(unreadable, pipe.fileno())
-    os.close(unreadable)
+    def _receive(self, end: bytes, deadline: float) -> bytes:
+        """What ExifTool writes, up to the line that ends an answer."""
+        readable = select.poll()  # `select` itself knows no descriptor over 1023
+        readable.register(self._output, select.POLLIN)
+        answer = bytearray()
+        while not answer.endswith(end):
+            if not readable.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise TimeoutError("ExifTool did not answer")
+            chunk = os.read(self._output.fileno(), 1 << 16)
+            if not chunk:
+                raise EOFError("ExifTool ended")
+            answer += chunk
+            if len(answer) > MAX_ANSWER:
+                raise ValueError(f"an answer over {MAX_ANSWER} bytes")
+        return bytes(answer[: -len(end)])
