@@ -1,8 +1,9 @@
 """Untrusted bytes -> pixels, or a `RejectedUpload` with a reason. Nothing else escapes.
 
 The first bytes choose the one Pillow plugin that may look at the rest. Costs are capped from headers before anything
-is decoded. A JPEG is first reduced to the segments that make up its picture (`jpeg_picture`): Pillow then meets no
-metadata, no second picture and no tail.
+is decoded, and a decoder that takes more memory than its header made us expect runs into a bound. A JPEG is first
+reduced to the segments that make up its picture (`jpeg_picture`): Pillow then meets no metadata, no second picture and
+no tail.
 
 Pixels are those of the file: no ICC profile is applied, nothing is resized, EXIF orientation is not followed (a HEIC
 container's own `irot` is: libheif knows no other way). Of an animation or a multi-page file the first frame counts.
@@ -17,12 +18,16 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ctypes import CDLL
 from functools import cache
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pillow_heif
 from PIL import Image
 
+from pipeline import memory
 from pipeline.errors import RejectedUpload, RejectReason
 from pipeline.records import DecodedImage
 from pipeline.settings import LimitSettings
@@ -77,7 +82,7 @@ def decode(content: bytes, limits: LimitSettings) -> DecodedImage:
     format = sniff(content)
     if format is None:
         raise RejectedUpload(RejectReason.UNSUPPORTED_FORMAT, "first bytes of no allowed image format")
-    with _decoder_errors_rejected():
+    with _decoder_errors_rejected(), memory.at_most(limits.decode_memory):
         if format == "JPEG":
             return DecodedImage(_decode_jpeg(content, limits), format)
         return DecodedImage(_pixels(content, format, limits), format)
@@ -128,21 +133,40 @@ def _pixels(content: bytes, format: str, limits: LimitSettings) -> np.ndarray[tu
     if format == "HEIF":
         register_heif()
     with Image.open(io.BytesIO(content), formats=[format]) as image:
-        if image.width * image.height > limits.max_pixels:
-            detail = f"{image.width}x{image.height}, {limits.max_pixels} pixels allowed"
-            raise RejectedUpload(RejectReason.TOO_MANY_PIXELS, detail)
-        if format == "TIFF" and _is_camera_raw(image):
-            raise RejectedUpload(RejectReason.UNSUPPORTED_FORMAT, "camera raw")
-        image.load()
-        return _array(to_rgb(image))
+        _refuse_over(image.width, image.height, limits)
+        if format == "TIFF":
+            _check_tiff(image, limits)
+        loaded = _frame(image) if format in ("WEBP", "AVIF") else image
+        loaded.load()
+    del image
+    _refuse_over(loaded.width, loaded.height, limits)  # pillow-heif corrects a size that the container misstates
+    return _array(loaded)
+
+
+def _refuse_over(width: int, height: int, limits: LimitSettings) -> None:
+    if width * height > limits.max_pixels:
+        detail = f"{width}x{height}, {limits.max_pixels} pixels allowed"
+        raise RejectedUpload(RejectReason.TOO_MANY_PIXELS, detail)
+
+
+def _frame(image: Image.Image) -> Image.Image:
+    """The first frame of a WebP or AVIF, straight from the decoder that Pillow's plugin holds: `load` would copy it
+    twice, with the decoder's own canvases (two for a WebP) still there: 16 bytes a pixel."""
+    plugin = cast(Any, image)
+    if image.format == "WEBP":
+        mode, (pixels, _) = plugin.rawmode, plugin._decoder.get_next()
+    else:
+        mode, (pixels, *_) = image.mode, plugin._decoder.get_frame(0)
+    return Image.frombuffer(mode, image.size, pixels, "raw", mode, 0, 1)
 
 
 def _array(image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """What `np.asarray` gives, in strips that fit a core's cache: a third of its time at 13 megapixels (ADR 7)."""
+    """The image's pixels as `to_rgb` gives them, strip by strip: each fits a core's cache (ADR 7), and no whole copy
+    of another mode lies beside the image."""
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP):
         bottom = min(top + _STRIP, image.height)
-        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+        pixels[top:bottom] = np.asarray(to_rgb(image.crop((0, top, image.width, bottom))))
     pixels.flags.writeable = False
     return pixels
 
@@ -152,11 +176,25 @@ def register_heif() -> None:
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
-def _is_camera_raw(image: Image.Image) -> bool:
-    """DNG, NEF and their like are TIFFs whose first picture is a thumbnail: scoring that would answer for another."""
+def _check_tiff(image: Image.Image, limits: LimitSettings) -> None:
+    """Refuse camera raw, and tiles that are larger than any picture that is allowed: each is decoded whole."""
+    _silence_libtiff()
     tags = getattr(image, "tag_v2", {})
-    new_subfile_type, dng_version = 254, 50706
-    return bool(tags.get(new_subfile_type, 0) & 1) or dng_version in tags
+    new_subfile_type, tile_width, tile_length, dng_version = 254, 322, 323, 50706
+    # DNG, NEF and their like are TIFFs whose first picture is a thumbnail: scoring that would answer for another.
+    if tags.get(new_subfile_type, 0) & 1 or dng_version in tags:
+        raise RejectedUpload(RejectReason.UNSUPPORTED_FORMAT, "camera raw")
+    _refuse_over(tags.get(tile_width, 0), tags.get(tile_length, 0), limits)
+
+
+@cache
+def _silence_libtiff() -> None:
+    """libtiff writes what it thinks of a file straight to stderr, between the lines of the log; Pillow lets it."""
+    maps = Path("/proc/self/maps").read_text()
+    for path in set(re.findall(r"/.*/libtiff.*", maps)):
+        library = CDLL(path)
+        library.TIFFSetWarningHandler(None)
+        library.TIFFSetErrorHandler(None)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
