@@ -6,8 +6,10 @@
     ├── RetryableError          a server was slow, full or away: the ledger tries again later
     │   ├── ObjectStoreUnavailable
     │   ├── DetectorUnavailable
-    │   └── StoreUnavailable
+    │   ├── StoreUnavailable
+    │   └── Overtaken           the upload changed while it was worked on
     ├── RejectedUpload(reason)  the bytes are the problem: a recorded outcome, never retried
+    ├── DetectorConfused        no usable answer, perhaps by the fault of the image: few tries, then a dead letter
     ├── InvalidEvent            an event that cannot be understood: goes to the dead letters
     ├── NotFound                the named upload, review item or model version does not exist
     └── Conflict                the request contradicts the present state (already decided, alias moved, ...)
@@ -26,7 +28,7 @@ class PipelineError(Exception):
 
 
 class RetryableError(PipelineError):
-    """A dependency failed in a way that may pass; the same work may be tried again."""
+    """A dependency failed in a way that may pass, whatever the image; the same work may be tried again."""
 
 
 class ObjectStoreUnavailable(RetryableError):
@@ -34,11 +36,15 @@ class ObjectStoreUnavailable(RetryableError):
 
 
 class DetectorUnavailable(RetryableError):
-    """Triton timed out, is full, is not ready, or answered with non-finite numbers."""
+    """Triton timed out, is full, or does not have the version that was asked for; or no version is the champion."""
 
 
 class StoreUnavailable(RetryableError):
     """Postgres is away or ended the connection."""
+
+
+class Overtaken(RetryableError):
+    """The upload changed while it was worked on, so that what was found out no longer holds."""
 
 
 class RejectReason(StrEnum):
@@ -61,6 +67,10 @@ class RejectedUpload(PipelineError):
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
         self.detail = detail
+
+
+class DetectorConfused(PipelineError):
+    """The detector answered with numbers that are not finite."""
 
 
 class InvalidEvent(PipelineError):

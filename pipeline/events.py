@@ -11,7 +11,17 @@ from urllib.parse import unquote_plus
 from pydantic import ValidationError
 
 from pipeline.errors import InvalidEvent
-from pipeline.records import UploadEvent
+from pipeline.records import EventKind, UploadEvent
+
+_HAPPENINGS = {
+    "ObjectCreated": EventKind.CREATED,
+    "ObjectRemoved": EventKind.DELETED,
+    "LifecycleExpiration": EventKind.DELETED,
+}
+"""First part of a record's `eventName`."""
+
+_DETAIL_TYPES = {"Object Created": EventKind.CREATED, "Object Deleted": EventKind.DELETED}
+"""Of EventBridge."""
 
 MAX_EVENT_BYTES = 64 * 1024
 """An event is a few hundred bytes; a notification of S3 holds up to a thousand."""
@@ -35,14 +45,14 @@ def parse_event(raw: bytes | str) -> UploadEvent:
 
 
 def dump_event(event: UploadEvent) -> str:
-    """The event in its published JSON form, fields that are not set left out."""
-    return event.model_dump_json(exclude_none=True)
+    """The event in its published JSON form, without the fields that have their defaults."""
+    return event.model_dump_json(exclude_defaults=True)
 
 
 def events_from_s3(payload: Mapping[str, Any]) -> list[UploadEvent]:
-    """Uploads in an S3 notification: `Records` (AWS, MinIO) or one EventBridge event. Other happenings give none.
+    """Uploads and deletions in an S3 notification: `Records` (AWS, MinIO) or one EventBridge event; nothing else.
 
-    The event id is derived from the object's identity, so a notification that is delivered again is the same event.
+    The event id is derived from what happened, so a notification that is delivered again is the same event.
     Notifications know no surface: they are for the surface `default`.
 
     Raises:
@@ -50,9 +60,8 @@ def events_from_s3(payload: Mapping[str, Any]) -> list[UploadEvent]:
     """
     try:
         if "Records" in payload:
-            created = (r for r in payload["Records"] if r["eventName"].removeprefix("s3:").startswith("ObjectCreated:"))
-            return [_from_record(record) for record in created]
-        if payload.get("detail-type") == "Object Created":
+            return [event for record in payload["Records"] if (event := _from_record(record))]
+        if payload.get("detail-type") in _DETAIL_TYPES:
             return [_from_event_bridge(payload)]
         if payload.get("source") == "aws.s3" or payload.get("Event") == "s3:TestEvent":
             return []
@@ -63,24 +72,33 @@ def events_from_s3(payload: Mapping[str, Any]) -> list[UploadEvent]:
     raise InvalidEvent("neither an S3 notification nor an EventBridge event of S3")
 
 
-def _from_record(record: Mapping[str, Any]) -> UploadEvent:
+def _from_record(record: Mapping[str, Any]) -> UploadEvent | None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html"""
+    happening, _, detail = record["eventName"].removeprefix("s3:").partition(":")
+    kind = _HAPPENINGS.get(happening)
+    if kind is None:
+        return None
     s3 = record["s3"]
-    stored = s3["object"]
+    stored = dict(s3["object"])
+    stored["version-id"] = None if detail == "DeleteMarkerCreated" else stored.get("versionId")
     key = unquote_plus(stored["key"], errors="strict")  # keys come URL-encoded here, and only here
-    return _notified(s3["bucket"]["name"], key, stored, version_field="versionId", uploaded_at=record["eventTime"])
+    return _notified(kind, s3["bucket"]["name"], key, stored, happened_at=record["eventTime"])
 
 
 def _from_event_bridge(event: Mapping[str, Any]) -> UploadEvent:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html"""
     detail = event["detail"]
-    stored = detail["object"]
-    return _notified(detail["bucket"]["name"], stored["key"], stored, "version-id", uploaded_at=event["time"])
+    stored = dict(detail["object"])
+    if detail.get("deletion-type") == "Delete Marker Created":
+        stored["version-id"] = None
+    kind = _DETAIL_TYPES[event["detail-type"]]
+    return _notified(kind, detail["bucket"]["name"], stored["key"], stored, happened_at=event["time"])
 
 
-def _notified(bucket: str, key: str, stored: Mapping[str, Any], version_field: str, uploaded_at: str) -> UploadEvent:
+def _notified(kind: EventKind, bucket: str, key: str, stored: Mapping[str, Any], happened_at: str) -> UploadEvent:
+    """`stored["version-id"]` is absent where a delete marker hides the key: the marker's own version is nobody's."""
     etag = stored.get("eTag") or stored.get("etag")
-    version = stored.get(version_field)
+    version = stored.get("version-id")
     fields = {
         "bucket": bucket,
         "key": key,
@@ -88,8 +106,12 @@ def _notified(bucket: str, key: str, stored: Mapping[str, Any], version_field: s
         "etag": etag.strip('"') if etag else None,
         "sequencer": stored.get("sequencer") or None,
     }
-    event_id = "s3:" + _digest(fields.values())
-    return _storable(UploadEvent.model_validate({"event_id": event_id, "uploaded_at": uploaded_at, **fields}))
+    # One object may be deleted twice, and without a sequencer only the time tells the two apart.
+    happened = fields.values() if kind is EventKind.CREATED else [kind, happened_at, *fields.values()]
+    event_id = "s3:" + _digest(happened)
+    return _storable(
+        UploadEvent.model_validate({"kind": kind, "event_id": event_id, "uploaded_at": happened_at, **fields})
+    )
 
 
 def _digest(values: Iterable[object]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from pipeline.errors import RejectedUpload
+from pipeline.errors import DetectorUnavailable, NotFound, RejectedUpload, RejectReason
 from pipeline.examine import Examiner, rejected
 from pipeline.fetch import fetch
 from pipeline.ports import ModelRegistry, ObjectStore, ResultStore, UploadStore
@@ -34,7 +34,7 @@ def moderate(upload: Upload, deps: ModerationDeps) -> Verdict:
     Raises:
         RetryableError: a server failed; nothing was written that the caller's rollback does not undo.
     """
-    model = deps.registry.resolve(CHAMPION)
+    model = _champion(deps.registry)
     examination = _examine(upload, model, deps)
     verdict = decide(examination, policy_for(deps.settings, upload.event.surface))
     deps.results.save_examination(examination, model)
@@ -43,7 +43,16 @@ def moderate(upload: Upload, deps: ModerationDeps) -> Verdict:
     return verdict
 
 
+def _champion(registry: ModelRegistry) -> ModelVersion:
+    try:
+        return registry.resolve(CHAMPION)
+    except NotFound as error:  # a deployment that is not finished is no fault of the image
+        raise DetectorUnavailable("no model version is the champion") from error
+
+
 def _examine(upload: Upload, model: ModelVersion, deps: ModerationDeps) -> Examination:
+    if upload.deleted_at is not None:
+        return rejected(RejectedUpload(RejectReason.OBJECT_MISSING, "deleted"))
     started = time.perf_counter()
     try:
         stored = fetch(deps.objects, upload.event, deps.settings.limits)

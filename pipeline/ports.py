@@ -60,7 +60,13 @@ class ObjectStore(Protocol):
         """Store an object; returns its ETag without quotes."""
         ...
 
-    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]: ...
+    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Everything under the prefix, in the order of the keys' UTF-8 bytes, page by page."""
+        ...
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        ...
 
     def ensure_bucket(self, bucket: str) -> None: ...
 
@@ -82,7 +88,8 @@ class Detector(Protocol):
         """Run both networks, at the versions that `model` pins.
 
         Raises:
-            DetectorUnavailable: not reachable, full, too slow, or the answer is not finite.
+            DetectorUnavailable: not reachable, full, or too slow.
+            DetectorConfused: the answer is not finite.
         """
         ...
 
@@ -109,7 +116,10 @@ class UploadStore(Protocol):
     """The ledger and what hangs on a row. Runs inside the caller's transaction and never commits."""
 
     def record(self, event: UploadEvent) -> tuple[Upload, bool]:
-        """Write the event's row; (row, True) if it is new, (the present row, False) if it was there already."""
+        """Write down what a `created` event announces: the object's row, new or present, and the announcement.
+
+        True: the row's task has to be sent, since it is new or starts over.
+        """
         ...
 
     def begin_attempt(self, upload_id: int) -> Upload:
@@ -118,8 +128,12 @@ class UploadStore(Protocol):
 
     def finish(self, upload_id: int, state: UploadState, *, sha256: str | None = None) -> None: ...
 
+    def retry(self, upload_id: int, *, not_before: datetime, error: str) -> None:
+        """Back to `queued` after an attempt that counts, not to be tried before then."""
+        ...
+
     def postpone(self, upload_id: int, *, not_before: datetime, error: str) -> None:
-        """Back to `queued`, not to be tried before then."""
+        """Like `retry`, but the attempt is given back: a server was away, and the image had no part in it."""
         ...
 
 
@@ -135,8 +149,12 @@ class ResultStore(Protocol):
         ...
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
-        """Make this the upload's current verdict; opens a review item if `unsure`, and an outbox row if the event
-        names a callback. Returns the verdict's id. At most one verdict exists per upload and model version."""
+        """Make this the upload's current verdict; opens a review item if `unsure`, and writes an outbox row for each
+        announcement with a callback. Returns the verdict's id. At most one verdict exists per upload and model version.
+
+        Raises:
+            Overtaken: `upload` was deleted when the attempt began, and the object is back.
+        """
         ...
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
@@ -157,14 +175,22 @@ class VerifiedPhoto:
     ai_probability: float
 
 
+CONFIRMED_AI = "confirmed_ai"
+"""Side of a training set whose images only the gate looks at; the others are `retrain.select.Side`."""
+
+
 class TrainingStore(Protocol):
-    """Reads for the nightly job."""
+    """What the nightly job reads, and the one thing that it writes."""
 
     def verified_photos(
         self, encoder_version: int, *, reviewers_needed: int, trusted_surfaces: Sequence[str], limit: int
     ) -> list[VerifiedPhoto]: ...
 
     def confirmed_ai(self, encoder_version: int, *, reviewers_needed: int, limit: int) -> list[VerifiedPhoto]: ...
+
+    def record_members(self, model_version_id: int, sides: Mapping[str, str]) -> int:
+        """Write down which bytes (SHA-256 -> side) a version was made from; returns how many of them still exist."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,30 @@ class NotApplicableReason(StrEnum):
     """Text, a screenshot, a chart, a flat drawing."""
 
 
+class EventKind(StrEnum):
+    CREATED = "created"
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something happened to a key."""
+
+    sequencer: str | None
+    """S3's own order of what happened to one key: hexadecimal, the shorter one padded with zeros on the right."""
+    time: datetime
+
+    def follows(self, other: Moment) -> bool:
+        """Whether this came later: by sequencer where both have one, else by time."""
+        if self.sequencer and other.sequencer:
+            width = max(len(self.sequencer), len(other.sequencer))
+            mine, theirs = (text.upper().ljust(width, "0") for text in (self.sequencer, other.sequencer))
+            return mine > theirs
+        return self.time > other.time
+
+
 class UploadEvent(BaseModel):
-    """One upload, as every door of Lenswatch says it. Version 1 of the published JSON Schema.
+    """One upload, or its end, as every door of Lenswatch says it. Version 1 of the published JSON Schema.
 
     An event names an object in a configured bucket; it never carries a URL (no SSRF), and `callback` is the *name* of
     a configured webhook endpoint.
@@ -59,6 +81,10 @@ class UploadEvent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
+    kind: EventKind = Field(
+        default=EventKind.CREATED,
+        description="`deleted`: the object is gone; with `version_id`, that version alone.",
+    )
     event_id: str = Field(min_length=1, max_length=200, description="The sender's id of this event.")
     bucket: str = Field(min_length=1, max_length=255)
     key: str = Field(min_length=1, max_length=1024, description="Object key, not URL-encoded.")
@@ -67,7 +93,7 @@ class UploadEvent(BaseModel):
     sequencer: str | None = Field(
         default=None, pattern=r"^[0-9A-Fa-f]{1,64}$", description="S3's order of events on one key: hexadecimal."
     )
-    uploaded_at: AwareDatetime
+    uploaded_at: AwareDatetime = Field(description="When it happened; of a deletion, when the object was deleted.")
     surface: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Where it was uploaded.")
     uploader_id: str | None = Field(default=None, max_length=200, description="Opaque to Lenswatch.")
     lane: Lane = Lane.LIVE
@@ -77,6 +103,10 @@ class UploadEvent(BaseModel):
     def identity(self) -> str:
         """What, beside bucket and key, makes an object's bytes this object's bytes."""
         return self.version_id or self.etag or f"event:{self.event_id}"
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.sequencer, self.uploaded_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +302,14 @@ class Upload:
 
     id: int
     event: UploadEvent
+    """The one that created the row; what later ones said of version, ETag, sequencer and time is taken over."""
     state: UploadState
     attempts: int
+    """That may have failed by the image's own fault."""
     received_at: datetime
+    queued_at: datetime
+    """When it was received, or last started over."""
+    postponements: int = 0
+    """Attempts, since then, that failed because a server was away; they count as none."""
+    deleted_at: datetime | None = None
+    """When the object was deleted; None while it is there."""

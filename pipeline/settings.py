@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, ByteSize, Field, HttpUrl, NonNegativeFloat, PositiveInt, SecretStr
+from pydantic import BaseModel, BeforeValidator, ByteSize, Field, HttpUrl, NonNegativeFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -20,6 +20,8 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Secret = Annotated[SecretStr, Field(min_length=16)]
+Age = Annotated[timedelta | None, BeforeValidator(lambda said: None if said == "never" else said)]
+"""How long something is kept; None, or `never` in the environment: it is never removed."""
 TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
 DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-2"
@@ -91,10 +93,10 @@ class LimitSettings(BaseModel):
     max_bytes: ByteSize = ByteSize(50 * 2**20)
     max_pixels: PositiveInt = 50_000_000
     """Declared pixels of an image, checked before it is decoded; far under Pillow's own limit."""
-    patch_budget: PositiveInt = 64
-    """Patches looked at in one image; cost per image is linear in it."""
     decode_memory: ByteSize = ByteSize(750 * 2**20)
     """Bytes that decoding one image may take on top of what its process holds; 50 megapixels of any format fit."""
+    patch_budget: PositiveInt = 64
+    """Patches looked at in one image; cost per image is linear in it."""
     exiftool_timeout: Seconds = 5
 
 
@@ -137,11 +139,19 @@ class WebSettings(BaseModel):
 
 class WorkerSettings(BaseModel):
     max_attempts: PositiveInt = 3
-    """Attempts on one upload, counted before its bytes are decoded; then it is a dead letter."""
+    """Attempts on one upload that may have failed by its own fault; then it is a dead letter."""
     retry_delay: timedelta = timedelta(seconds=10)
-    """Doubled at each attempt."""
+    """Doubled at each attempt, and at each postponement because a server is away."""
+    longest_retry_delay: timedelta = timedelta(minutes=5)
+    give_up_after: timedelta = timedelta(hours=24)
+    """An upload that is postponed for so long is a dead letter."""
     stale_after: timedelta = timedelta(minutes=5)
-    """A row that stays queued or scoring so long is sent again; longer than the task's time limit."""
+    """A row is sent again that stays so long with a worker, or queued where the queue lost messages; longer than the
+    task's time limit."""
+    reconcile_grace: timedelta = timedelta(minutes=15)
+    """Objects and rows that are younger are not reconciled: their event may be on its way."""
+    reconcile_repair: bool = False
+    """The nightly reconciliation announces what is missing and closes what is gone; otherwise it only reports."""
     task_time_limit: Seconds = 120
     consumer_block: Seconds = 2
     consumer_batch: PositiveInt = 100
@@ -167,6 +177,33 @@ class RetrainSettings(BaseModel):
     """Promote a challenger that passed the gate; otherwise a person does it."""
 
 
+class RetentionSettings(BaseModel):
+    """How long rows are kept. Never removed are uploads without a verdict, open reviews and dead letters, webhooks that
+    wait, and what the champion or challenger was made from."""
+
+    uploads: Age = timedelta(days=400)
+    """Finished ones, with verdicts, reviews and webhooks, and what is known of bytes that no other upload has. A year,
+    so that seasons can be compared and appeals answered, and a month to do it."""
+    embeddings: Age = None
+    """None: as long as an upload has the bytes. Sooner: retraining has fewer photographs."""
+    exif: Age = None
+    """None: as long as an upload has the bytes."""
+    webhooks: Age = timedelta(days=30)
+    """Delivered or given up. As long as one can be sent again."""
+    deletions: Age = timedelta(days=30)
+    """Of objects. Far longer than S3 delays the event of the upload that a deletion overtook."""
+    dead_letters: Age = timedelta(days=90)
+    """Replayed or dropped ones."""
+    drift_snapshots: Age = None
+    """A few rows an hour, that name nobody."""
+    audit_log: Age = None
+    """Who decided what is wanted most when it is oldest."""
+    batch_size: PositiveInt = 1000
+    """Rows (uploads: with all that hangs on them) that one transaction removes."""
+    max_batches: PositiveInt = 100
+    """Of one kind and hourly run."""
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="LENSWATCH_", env_nested_delimiter="__", env_file=".env", extra="ignore", frozen=True
@@ -184,6 +221,7 @@ class Settings(BaseSettings):
     web: WebSettings = WebSettings()
     worker: WorkerSettings = WorkerSettings()
     retrain: RetrainSettings = RetrainSettings()
+    retention: RetentionSettings = RetentionSettings()
     log_json: bool = True
     log_level: str = "INFO"
 

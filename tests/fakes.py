@@ -70,6 +70,9 @@ class FakeObjectStore:
             if key.startswith(prefix):
                 yield ObjectInfo(bucket, key, len(content), _etag(content), NOON)
 
+    def delete(self, bucket: str, key: str) -> None:
+        self._bucket(bucket).pop(key, None)
+
     def ensure_bucket(self, bucket: str) -> None:
         self.buckets.setdefault(bucket, {})
 
@@ -167,7 +170,7 @@ class FakeUploadStore:
         for row in self.rows.values():
             if (row.event.bucket, row.event.key, row.event.identity) == (event.bucket, event.key, event.identity):
                 return row, False
-        row = Upload(len(self.rows) + 1, event, UploadState.QUEUED, attempts=0, received_at=NOON)
+        row = Upload(len(self.rows) + 1, event, UploadState.QUEUED, attempts=0, received_at=NOON, queued_at=NOON)
         self.rows[row.id] = row
         return row, True
 
@@ -182,9 +185,14 @@ class FakeUploadStore:
     def finish(self, upload_id: int, state: UploadState, *, sha256: str | None = None) -> None:
         self.rows[upload_id] = replace(self.rows[upload_id], state=state)
 
-    def postpone(self, upload_id: int, *, not_before: datetime, error: str) -> None:
+    def retry(self, upload_id: int, *, not_before: datetime, error: str) -> None:
         self.rows[upload_id] = replace(self.rows[upload_id], state=UploadState.QUEUED)
         self.not_before[upload_id] = not_before
+
+    def postpone(self, upload_id: int, *, not_before: datetime, error: str) -> None:
+        row = self.rows[upload_id]
+        self.rows[upload_id] = replace(row, attempts=max(0, row.attempts - 1), postponements=row.postponements + 1)
+        self.retry(upload_id, not_before=not_before, error=error)
 
 
 @dataclass

@@ -6,8 +6,9 @@ repeated one costs a query, and what a task did is in its one transaction or did
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from celery import Celery, Task, current_app, signals
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from pipeline.errors import RetryableError
+from pipeline.errors import PipelineError, RetryableError
 from pipeline.moderate import ModerationDeps
 from pipeline.records import Lane, Upload, UploadState, Verdict
 from pipeline.settings import Settings
@@ -24,7 +25,7 @@ from pipeline.store import Transaction
 from workers import metrics
 from workers.bootstrap import Dependencies
 from workers.lanes import LANES, queue_name
-from workers.schedule import SCHEDULE
+from workers.schedule import NIGHTLY, SCHEDULE
 from workers.stream import StreamUnavailable
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ MODERATE = "moderate"
 """Name of the task that every upload gets."""
 
 TRAINING_TIME_LIMIT = 3600
-"""s; a retraining reads up to 10 000 embeddings and fits a mixture."""
+"""s; a retraining reads up to 10 000 embeddings and fits a mixture, a reconciliation lists whole buckets."""
 
 VISIBILITY_TIMEOUT = 2 * TRAINING_TIME_LIMIT
 """s until Redis hands out a vanished worker's message again; longer than any task. The re-sender is quicker."""
@@ -60,7 +61,7 @@ def create_app(settings: Settings) -> LenswatchApp:
     app = LenswatchApp("lenswatch", broker=settings.celery_broker, set_as_current=True)
     app.settings = settings
     app.conf.update(
-        include=[f"workers.tasks.{name}" for name in ("moderation", "monitoring", "retraining", "delivery")],
+        include=[f"workers.tasks.{name}" for name in ("moderation", "monitoring", "retention", "retraining", "delivery")],
         **_messages(settings),
         **_worker(settings),
         beat_schedule=SCHEDULE,
@@ -142,9 +143,22 @@ class PipelineTask(Task):  # type: ignore[type-arg]  # generic only in the stubs
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with structlog.contextvars.bound_contextvars(task=self.name), metrics.TASK_SECONDS.labels(self.name).time():
             try:
-                return super().__call__(*args, **kwargs)
+                return self._tonight(*args, **kwargs) if self.name in NIGHTLY else super().__call__(*args, **kwargs)
             except RetryableError as error:  # a server is away: expected, and the next message tries again
                 log.warning("task_postponed", error=str(error), reason=type(error).__name__)
+
+    def _tonight(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a nightly job, unless tonight's run is over or under way. Beat asks every hour: it may have been down."""
+        now, stores = datetime.now(UTC), self.dependencies.stores
+        due = datetime.combine(now, time(NIGHTLY[self.name]), UTC)
+        lease = timedelta(seconds=self.time_limit or self.app.conf.task_time_limit)
+        with stores.transaction() as transaction:
+            if not transaction.jobs.begin(self.name, due=due if due <= now else due - timedelta(days=1), lease=lease):
+                return None
+        result = super().__call__(*args, **kwargs)
+        with stores.transaction() as transaction:
+            transaction.jobs.finish(self.name)
+        return result
 
 
 class UploadTask(PipelineTask):
@@ -155,7 +169,8 @@ class UploadTask(PipelineTask):
     def attempt(self, upload_id: int, work: Callable[[Upload, ModerationDeps], Verdict]) -> None:
         """Run `work` in one transaction. Where it fails, the row waits for its next try, or is buried after the last.
 
-        The attempt is committed before `work` looks at any byte: an image that kills its worker is counted too.
+        The attempt is committed before `work` looks at any byte: an image that kills its worker is counted too. Where
+        a server was away, it is given back: an outage says nothing about the image.
         """
         with structlog.contextvars.bound_contextvars(upload_id=upload_id):
             upload = self._begin(upload_id)
@@ -164,6 +179,8 @@ class UploadTask(PipelineTask):
             try:
                 with self.dependencies.stores.transaction() as transaction:
                     work(upload, self.dependencies.moderation(transaction))
+            except RetryableError as error:
+                self._postpone(upload, error)
             except Exception as error:
                 self._fail(upload, error)
 
@@ -178,19 +195,39 @@ class UploadTask(PipelineTask):
                 return None
         return upload
 
-    def _fail(self, upload: Upload, error: Exception) -> None:
-        reason = type(error).__name__
-        expected = isinstance(error, RetryableError)
-        log.warning("attempt_failed", attempt=upload.attempts, reason=reason, error=str(error), exc_info=not expected)
+    def _postpone(self, upload: Upload, error: RetryableError) -> None:
+        """A server is away. Only an upload that waits for a very long time is given up."""
+        reason, settings = type(error).__name__, self.dependencies.settings.worker
+        log.warning("attempt_postponed", postponements=upload.postponements, reason=reason, error=str(error))
         with self.dependencies.stores.transaction() as transaction:
             if transaction.uploads.get(upload.id).state is not UploadState.SCORING:
                 return  # a repeated message was quicker
+            if datetime.now(UTC) - upload.queued_at > settings.give_up_after:
+                self._bury(transaction, upload, reason=reason, detail=str(error))
+                return
+            not_before = datetime.now(UTC) + self._delay(upload.postponements)
+            transaction.uploads.postpone(upload.id, not_before=not_before, error=f"{reason}: {error}")
+        metrics.RETRIES.labels(reason).inc()
+
+    def _fail(self, upload: Upload, error: Exception) -> None:
+        """Perhaps the image's own fault: few tries."""
+        reason, expected = type(error).__name__, isinstance(error, PipelineError)
+        log.warning("attempt_failed", attempt=upload.attempts, reason=reason, error=str(error), exc_info=not expected)
+        with self.dependencies.stores.transaction() as transaction:
+            if transaction.uploads.get(upload.id).state is not UploadState.SCORING:
+                return
             if upload.attempts >= self._max_attempts:
                 self._bury(transaction, upload, reason=reason, detail=str(error))
                 return
-            delay = self.dependencies.settings.worker.retry_delay * 2 ** (upload.attempts - 1)
-            transaction.uploads.postpone(upload.id, not_before=datetime.now(UTC) + delay, error=f"{reason}: {error}")
+            not_before = datetime.now(UTC) + self._delay(upload.attempts - 1)
+            transaction.uploads.retry(upload.id, not_before=not_before, error=f"{reason}: {error}")
         metrics.RETRIES.labels(reason).inc()
+
+    def _delay(self, earlier: int) -> timedelta:
+        """Doubled at each try, and spread: uploads that failed together must not come back together."""
+        settings = self.dependencies.settings.worker
+        doubled: timedelta = settings.retry_delay * 2 ** min(earlier, 20)  # two months from 5 s; more overflows
+        return min(doubled, settings.longest_retry_delay) * random.uniform(0.75, 1.25)
 
     @property
     def _max_attempts(self) -> int:

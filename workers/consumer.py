@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import Any
+from typing import Any, Literal
 
 import redis
 import structlog
 
 from pipeline.errors import InvalidEvent, RetryableError
-from pipeline.records import Lane, Upload, UploadState
+from pipeline.events import MAX_EVENT_BYTES
+from pipeline.records import EventKind, Lane, Upload, UploadEvent, UploadState
 from pipeline.settings import Settings
 from pipeline.store import Stores, Transaction
 from workers import metrics
@@ -32,8 +33,8 @@ EVENT_STAGE = "event"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 """Seconds between tries while Redis or Postgres is away; doubled in between."""
 
-PAYLOAD_KEPT = 16_384
-"""Characters of a broken entry that its dead letter shows."""
+PAYLOAD_KEPT = MAX_EVENT_BYTES
+"""Characters of a broken entry's field that its dead letter keeps; what is longer is no event."""
 
 SILENT_CONSUMER_KEPT = 3_600_000
 """ms after which a consumer with nothing pending is taken off the group's list."""
@@ -48,9 +49,9 @@ Entry = tuple[str, dict[str, str]]
 class Taken:
     """What became of one entry."""
 
-    upload: Upload | None
-    """None: a dead letter."""
-    is_new: bool
+    outcome: Literal["new", "duplicate", "deletion", "dead"]
+    upload: Upload | None = None
+    """Of `new` (its task has to be sent) and `duplicate`."""
 
 
 class Consumer:
@@ -161,11 +162,12 @@ class Consumer:
     def _take_over(self, stream: str, entries: Sequence[Entry], *, seen_before: bool) -> None:
         """Ledger, then task, then acknowledgement; in this order nothing gets lost."""
         lane = self._streams[stream]
-        for taken in self._write(entries):
-            metrics.LEDGER_ROWS.labels(lane.value, _outcome(taken)).inc()
+        for taken in self._write(lane, entries):
+            metrics.LEDGER_ROWS.labels(lane.value, taken.outcome).inc()
             # A first delivery of a known event is a duplicate, whose task is on its way. A second delivery of our own
             # may have died between the commit and the sending.
-            if taken.upload and (taken.is_new or (seen_before and taken.upload.state is UploadState.QUEUED)):
+            waits = taken.upload is not None and taken.upload.state is UploadState.QUEUED
+            if taken.upload and (taken.outcome == "new" or (seen_before and waits)):
                 self._send(taken.upload)
         ids = [entry_id for entry_id, _ in entries]
         with translated(), self._client.pipeline(transaction=True) as pipe:
@@ -173,46 +175,52 @@ class Consumer:
             pipe.xdel(stream, *ids)  # a stream holds only what nobody has taken over yet
             pipe.execute()
 
-    def _write(self, entries: Sequence[Entry]) -> list[Taken]:
+    def _write(self, lane: Lane, entries: Sequence[Entry]) -> list[Taken]:
         """One transaction for the batch. Where the batch cannot be written, its entries are tried one by one."""
+        read = [self._read_event(entry) for entry in entries]
         try:
             with self._stores.transaction() as transaction:
-                return [self._write_one(transaction, entry) for entry in entries]
-        except RetryableError:
+                transaction.uploads.lock(event for event in read if isinstance(event, UploadEvent))
+                pairs = zip(entries, read, strict=True)
+                return [_write_one(transaction, lane, entry, event) for entry, event in pairs]
+        except RetryableError:  # also a deadlock: the batch comes again
             raise
         except Exception as error:
             if len(entries) > 1:
-                return [taken for entry in entries for taken in self._write([entry])]
+                return [taken for entry in entries for taken in self._write(lane, [entry])]
             log.exception("event_not_writable", entry_id=entries[0][0])
             with self._stores.transaction() as transaction:
-                return [_bury(transaction, entries[0], type(error).__name__, "the ledger refused it")]
+                return [_bury(transaction, lane, entries[0], type(error).__name__, "the ledger refused it")]
 
-    def _write_one(self, transaction: Transaction, entry: Entry) -> Taken:
+    def _read_event(self, entry: Entry) -> UploadEvent | InvalidEvent:
         try:
-            event = read_event(entry[1].get(EVENT_FIELD, ""), self._settings)
+            return read_event(entry[1].get(EVENT_FIELD, ""), self._settings)
         except InvalidEvent as error:
-            return _bury(transaction, entry, type(error).__name__, str(error))
-        upload, is_new = transaction.uploads.record(event)
-        return Taken(upload, is_new)
+            return error
 
 
-def _bury(transaction: Transaction, entry: Entry, reason: str, detail: str) -> Taken:
+def _write_one(transaction: Transaction, lane: Lane, entry: Entry, event: UploadEvent | InvalidEvent) -> Taken:
+    if isinstance(event, InvalidEvent):
+        return _bury(transaction, lane, entry, type(event).__name__, str(event))
+    if event.kind is EventKind.DELETED:
+        closed = transaction.uploads.delete(event)
+        log.info("object_deleted", event_id=event.event_id, uploads_closed=closed)
+        return Taken("deletion")
+    upload, starts = transaction.uploads.record(event)
+    return Taken("new" if starts else "duplicate", upload)
+
+
+def _bury(transaction: Transaction, lane: Lane, entry: Entry, reason: str, detail: str) -> Taken:
     entry_id, fields = entry
-    shown = {_storable(name): _storable(value) for name, value in fields.items()}
+    kept = {_storable(name): _storable(value) for name, value in fields.items()}
     log.info("event_buried", entry_id=entry_id, reason=reason)
     transaction.dead_letters.bury_event(
-        stage=EVENT_STAGE, reason=reason, detail=detail, payload={"entry_id": entry_id, "fields": shown}
+        stage=EVENT_STAGE, reason=reason, detail=detail, payload={"lane": lane, "entry_id": entry_id, "fields": kept}
     )
     metrics.DEAD_LETTERS.labels(EVENT_STAGE).inc()
-    return Taken(upload=None, is_new=True)
+    return Taken("dead")
 
 
 def _storable(text: str) -> str:
     """As much of it as is kept, without the one character that Postgres cannot hold."""
     return text[:PAYLOAD_KEPT].replace("\x00", "\\0")
-
-
-def _outcome(taken: Taken) -> str:
-    if taken.upload is None:
-        return "dead"
-    return "new" if taken.is_new else "duplicate"

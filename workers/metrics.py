@@ -31,8 +31,9 @@ RETRIES = Counter("lenswatch_retries_total", "Attempts that failed and will be r
 DEAD_LETTERS = Counter("lenswatch_dead_letters_total", "Work given up on", ["stage"])
 DELIVERIES = Counter("lenswatch_webhook_deliveries_total", "Tries to deliver a webhook", ["outcome"])
 RECONCILED = Gauge(
-    "lenswatch_reconciled_keys", "What the last comparison of a bucket with the ledger found", ["bucket", "finding"], **_LATEST
+    "lenswatch_reconciled_keys", "Keys of a bucket, by how the ledger agrees", ["bucket", "finding"], **_LATEST
 )
+EXPIRED_ROWS = Counter("lenswatch_expired_rows_total", "Rows removed by retention", ["table"])
 LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where it waits", ["lane", "place"], **_LATEST)
 LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"], **_LATEST)
 

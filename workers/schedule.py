@@ -1,4 +1,4 @@
-"""The beat table, nothing else. All times are UTC.
+"""The beat table and the nights' hours, nothing else. All times are UTC.
 
 Each message expires when the next one is due, so that a worker that was away does not work off a backlog of them.
 """
@@ -27,9 +27,23 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": crontab(minute=5),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 3600},
     },
+    "what was kept long enough goes": {
+        "task": "remove_expired",
+        "schedule": crontab(minute=35),
+        "options": {"queue": queue_name(MAINTENANCE), "expires": 3600},
+    },
     "verified photographs refit the one-class model": {
         "task": "retrain_nightly",
-        "schedule": crontab(hour=3, minute=0),
-        "options": {"queue": queue_name(TRAINING), "expires": 12 * 3600},
+        "schedule": crontab(minute=0),
+        "options": {"queue": queue_name(TRAINING), "expires": 3600},
+    },
+    "buckets are compared with the ledger": {
+        "task": "reconcile",
+        "schedule": crontab(minute=0),
+        "options": {"queue": queue_name(TRAINING), "expires": 3600},
     },
 }
+
+NIGHTLY = {"retrain_nightly": 3, "reconcile": 4}
+"""Task -> hour from which it is due, once a night. It is asked for every hour, so a beat or a worker that was away at
+that hour costs a delay and not the night; which night's run is over stands in the table `job_runs`."""

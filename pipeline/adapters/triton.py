@@ -13,7 +13,7 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
-from pipeline.errors import DetectorUnavailable
+from pipeline.errors import DetectorConfused, DetectorUnavailable
 from pipeline.records import PATCH_SIZE, DetectorOutput, EncoderOutput, ModelVersion, Patches
 from pipeline.release import Release
 from pipeline.settings import TritonSettings
@@ -40,7 +40,8 @@ class TritonClient:
         """Outputs of one image, without the batch dimension. `patches` is uint8 (n, 64, 64, 3).
 
         Raises:
-            DetectorUnavailable: not reachable, refused, too late, or not finite.
+            DetectorUnavailable: not reachable, refused, or too late.
+            DetectorConfused: the answer is not finite.
         """
         return self.begin(model, version, patches, outputs)()
 
@@ -67,7 +68,7 @@ class TritonClient:
                 raise DetectorUnavailable(f"{model} version {version}: {error}") from error
             arrays = [np.asarray(result.as_numpy(name))[0] for name in outputs]
             if not all(np.isfinite(array).all() for array in arrays):
-                raise DetectorUnavailable(f"{model} version {version} answered with numbers that are not finite")
+                raise DetectorConfused(f"{model} version {version} answered with numbers that are not finite")
             return arrays
 
         return wait

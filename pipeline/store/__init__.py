@@ -16,8 +16,12 @@ from pipeline.settings import PostgresSettings
 from pipeline.store.base import create_store_engine, session_scope
 from pipeline.store.dead_letters import DeadLetter, DeadLetters
 from pipeline.store.drift import Drift
+from pipeline.store.erasure import Erasure
+from pipeline.store.inventory import Inventory
+from pipeline.store.jobs import Jobs
 from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
 from pipeline.store.results import Results
+from pipeline.store.retention import Retention
 from pipeline.store.reviews import ReviewItem, Reviews
 from pipeline.store.training import Training
 from pipeline.store.uploads import Backlog, Uploads
@@ -50,6 +54,10 @@ class Transaction:
         self.versions = Versions(session)
         self.training = Training(session)
         self.drift = Drift(session)
+        self.erasure = Erasure(session)
+        self.retention = Retention(session)
+        self.jobs = Jobs(session)
+        self.inventory = Inventory(session)
 
 
 class Stores:

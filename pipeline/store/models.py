@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pgvector.sqlalchemy import Vector
-from sqlalchemy import Computed, ForeignKey, Index, UniqueConstraint, func, text
+from sqlalchemy import Computed, ForeignKey, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,17 +16,24 @@ from pipeline.records import FEATURE_DIM, Lane, NotApplicableReason, UploadState
 from pipeline.store.base import Base, Id, Json, one_of
 
 
+ObjectKey = Annotated[str, mapped_column(Text(collation="C"))]
+"""Keys are bytes, not language, and S3 lists them in this order."""
+
+
 class UploadRow(Base):
-    """The ledger: one row per object that was announced, the truth that queues only hint at."""
+    """The ledger: one row per object that was announced, the truth that queues only hint at.
+
+    It keeps the event that created it; `sequencer` and `uploaded_at` are those of the newest announcement.
+    """
 
     __tablename__ = "uploads"
     __table_args__ = (
         UniqueConstraint("bucket", "object_key", "identity"),
         one_of("state", UploadState),
         one_of("lane", Lane),
-        Index(None, "event_id"),
         Index(None, "sha256"),
         Index(None, "received_at"),
+        Index(None, "uploader_id"),
         Index("ix_uploads_unfinished", "lane", "updated_at", postgresql_where=text("state IN ('queued', 'scoring')")),
         Index(
             "ix_uploads_postponed", "not_before", postgresql_where=text("state = 'queued' AND not_before IS NOT NULL")
@@ -37,7 +44,7 @@ class UploadRow(Base):
     id: Mapped[Id]
     event_id: Mapped[str]
     bucket: Mapped[str]
-    object_key: Mapped[str]
+    object_key: Mapped[ObjectKey]
     identity: Mapped[str]
     """Version id, else etag, else the event's id: `UploadEvent.identity`."""
     version_id: Mapped[str | None]
@@ -53,8 +60,14 @@ class UploadRow(Base):
     callback: Mapped[str | None]
     uploaded_at: Mapped[datetime]
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    queued_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When it was received, or last started over."""
+    deleted_at: Mapped[datetime | None]
+    """When the object was deleted; None while it is there."""
     state: Mapped[str] = mapped_column(server_default=UploadState.QUEUED)
     attempts: Mapped[int] = mapped_column(server_default="0")
+    postponements: Mapped[int] = mapped_column(server_default="0")
+    """Attempts that were given back, because a server was away."""
     not_before: Mapped[datetime | None]
     """Set while a retry waits; the re-sender clears it."""
     last_error: Mapped[str | None]
@@ -62,11 +75,45 @@ class UploadRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class AnnouncementRow(Base):
+    """Every event that announced an upload, the first one too; each gets an answer of its own."""
+
+    __tablename__ = "announcements"
+    __table_args__ = (UniqueConstraint("upload_id", "event_id"), Index(None, "event_id"))
+
+    id: Mapped[Id]
+    upload_id: Mapped[int] = mapped_column(ForeignKey(UploadRow.id, ondelete="CASCADE"))
+    event_id: Mapped[str]
+    callback: Mapped[str | None]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class DeletionRow(Base):
+    """What was said to be deleted. Kept, for the event of the upload may be the later one to arrive."""
+
+    __tablename__ = "deletions"
+    __table_args__ = (UniqueConstraint("bucket", "object_key", "event_id"), Index(None, "received_at"))
+
+    id: Mapped[Id]
+    bucket: Mapped[str]
+    object_key: Mapped[ObjectKey]
+    version_id: Mapped[str | None]
+    """The one version that is gone; None: whatever the key held."""
+    event_id: Mapped[str]
+    sequencer: Mapped[str | None]
+    deleted_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class MediaRow(Base):
     """Distinct bytes, by content; several uploads may be the same bytes."""
 
     __tablename__ = "media"
-    __table_args__ = (one_of("rejected", RejectReason), one_of("not_applicable", NotApplicableReason))
+    __table_args__ = (
+        one_of("rejected", RejectReason),
+        one_of("not_applicable", NotApplicableReason),
+        Index(None, "created_at"),
+    )
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
     format: Mapped[str | None]
@@ -125,6 +172,7 @@ class EmbeddingRow(Base):
     """
 
     __tablename__ = "embeddings"
+    __table_args__ = (Index(None, "created_at"),)
 
     sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
     encoder_version: Mapped[int] = mapped_column(primary_key=True)
@@ -140,6 +188,7 @@ class VerdictRow(Base):
         UniqueConstraint("upload_id", "model_version_id"),
         Index("uq_verdicts_current", "upload_id", unique=True, postgresql_where=text("superseded_at IS NULL")),
         Index(None, "model_version_id", "created_at"),
+        Index(None, "sha256"),
         one_of("kind", VerdictKind),
     )
 
@@ -163,7 +212,10 @@ class DeadLetterRow(Base):
     __tablename__ = "dead_letters"
     __table_args__ = (
         Index("uq_dead_letters_open", "upload_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_dead_letters_waiting", "reason", "id", postgresql_where=text("resolved_at IS NULL")),
         one_of("resolution", "replayed", "dropped"),
+        Index(None, "upload_id"),
+        Index("ix_dead_letters_resolved_at", "resolved_at", postgresql_where=text("resolved_at IS NOT NULL")),
     )
 
     id: Mapped[Id]
@@ -186,19 +238,26 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         UniqueConstraint("delivery_id"),
-        UniqueConstraint("verdict_id", "callback"),
+        UniqueConstraint("verdict_id", "announcement_id"),
+        Index(None, "announcement_id"),
         Index(
             "ix_outbox_waiting",
             "not_before",
             postgresql_where=text("delivered_at IS NULL AND abandoned_at IS NULL"),
         ),
         Index("ix_outbox_abandoned", "callback", "id", postgresql_where=text("abandoned_at IS NOT NULL")),
+        Index(
+            "ix_outbox_settled",
+            "created_at",
+            postgresql_where=text("delivered_at IS NOT NULL OR abandoned_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[Id]
     delivery_id: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
     """Stable over every try and replay, so that the receiver can drop repetitions."""
     verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
+    announcement_id: Mapped[int] = mapped_column(ForeignKey(AnnouncementRow.id))
     callback: Mapped[str]
     payload: Mapped[Json]
     attempts: Mapped[int] = mapped_column(server_default="0")

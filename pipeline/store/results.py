@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from pipeline.errors import RejectReason
+from pipeline.errors import Overtaken, RejectReason
 from pipeline.records import (
     Examination,
     ExifFacts,
@@ -24,18 +24,17 @@ from pipeline.records import (
     Verdict,
     VerdictKind,
 )
+from pipeline.store.announcements import answer
 from pipeline.store.models import (
     DeadLetterRow,
     EmbeddingRow,
     ExifRow,
     MediaRow,
-    OutboxRow,
     ScoreRow,
     UploadRow,
     VerdictRow,
 )
 from pipeline.store.models_ops import ReviewItemRow
-from pipeline.store.verdicts import payload
 
 
 class Results:
@@ -96,8 +95,12 @@ class Results:
             )
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
-        # Two workers may hold a repeated message; the row's lock puts one after the other.
-        self._session.execute(select(UploadRow.id).where(UploadRow.id == upload.id).with_for_update())
+        # Two workers may hold a repeated message, and the consumer may write down another announcement or a deletion:
+        # the row's lock puts one after the other.
+        held = select(UploadRow.deleted_at).where(UploadRow.id == upload.id).with_for_update()
+        deleted_at = self._session.scalars(held).one()
+        if upload.deleted_at is not None and deleted_at is None:
+            raise Overtaken(f"the object of upload {upload.id} is back")
         self._supersede(upload.id, model)
         values = {
             "sha256": examination.sha256 or None,
@@ -113,7 +116,9 @@ class Results:
             .on_conflict_do_update(index_elements=["upload_id", "model_version_id"], set_=values)
             .returning(VerdictRow.id)
         ).scalar_one()
-        self._follow_up(verdict_id, upload, examination, verdict, model)
+        if verdict.kind is VerdictKind.UNSURE and deleted_at is None:
+            self._open_review(verdict_id, upload, examination)
+        answer(self._session, upload.id)
         return verdict_id
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
@@ -141,16 +146,6 @@ class Results:
                 .where(ReviewItemRow.verdict_id.in_(ended), ReviewItemRow.state == "open")
                 .values(state="withdrawn", closed_at=func.now())
             )
-
-    def _follow_up(
-        self, verdict_id: int, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion
-    ) -> None:
-        """What a verdict brings about, once: a review where it is unsure, a webhook where the event asked for one."""
-        if verdict.kind is VerdictKind.UNSURE:
-            self._open_review(verdict_id, upload, examination)
-        if upload.event.callback is not None:
-            body = payload(upload, examination, verdict, model)
-            self._insert(OutboxRow, verdict_id=verdict_id, callback=upload.event.callback, payload=body)
 
     def _open_review(self, verdict_id: int, upload: Upload, examination: Examination) -> None:
         """Open the verdict's item, again if it was withdrawn: an older model is back. What is decided stays so."""

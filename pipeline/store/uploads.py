@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from pipeline.errors import NotFound
 from pipeline.records import Lane, Upload, UploadEvent, UploadState
-from pipeline.store.models import UploadRow
+from pipeline.store.announcements import announce
+from pipeline.store.models import AnnouncementRow, DeletionRow, UploadRow
+from pipeline.store.models_ops import ReviewItemRow
+from pipeline.store.order import deletion_of, ends, lock_keys, matching, moment_of, newest_live
 
 UNFINISHED = (UploadState.QUEUED, UploadState.SCORING)
 
@@ -29,26 +34,102 @@ class Uploads:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._held: set[tuple[str, str]] = set()
+        """Keys (bucket, key) that this transaction has locked."""
+
+    def lock(self, events: Iterable[UploadEvent]) -> None:
+        """Hold these events' keys until the transaction ends. A batch does it first, for all that it will record."""
+        wanted = {(event.bucket, event.key) for event in events} - self._held
+        if wanted:
+            lock_keys(self._session, wanted)
+            self._held |= wanted
 
     def record(self, event: UploadEvent) -> tuple[Upload, bool]:
-        statement = (
-            insert(UploadRow)
+        self.lock([event])
+        row = matching(self._session, event)
+        if row is None:
+            row, starts = self._insert(event), True
+        else:
+            starts = self._take_over(row, event)
+        announce(self._session, row, event)
+        return to_upload(row), starts
+
+    def delete(self, event: UploadEvent) -> int:
+        """Write down what a `deleted` event says, and close the uploads that it ends; returns how many.
+
+        Those that wait for a verdict get theirs without a look at the object.
+        """
+        self.lock([event])
+        deletion = self._session.scalars(
+            insert(DeletionRow)
             .values(
-                **event.model_dump(exclude={"schema_version", "key", "lane"}),
+                bucket=event.bucket,
                 object_key=event.key,
-                lane=event.lane.value,
-                identity=event.identity,
+                version_id=event.version_id,
+                event_id=event.event_id,
+                sequencer=event.sequencer,
+                deleted_at=event.uploaded_at,
             )
-            .on_conflict_do_nothing(index_elements=["bucket", "object_key", "identity"])
-            .returning(UploadRow)
+            .on_conflict_do_nothing()
+            .returning(DeletionRow)
+        ).one_or_none()
+        if deletion is None:
+            return 0
+        still_there = or_(UploadRow.deleted_at.is_(None), UploadRow.deleted_at > event.uploaded_at)
+        rows = self._session.scalars(
+            select(UploadRow)
+            .where(UploadRow.bucket == event.bucket, UploadRow.object_key == event.key, still_there)
+            .order_by(UploadRow.id)
+            .with_for_update()
         )
-        row = self._session.scalars(statement).one_or_none()
-        if row is not None:
-            return to_upload(row), True
-        present = select(UploadRow).where(
-            UploadRow.bucket == event.bucket, UploadRow.object_key == event.key, UploadRow.identity == event.identity
+        ended = [row for row in rows if ends(deletion, row)]
+        for row in ended:
+            self._close(row, event.uploaded_at)
+        return len(ended)
+
+    def _insert(self, event: UploadEvent) -> UploadRow:
+        row = UploadRow(
+            **event.model_dump(exclude={"schema_version", "kind", "key", "lane"}),
+            object_key=event.key,
+            lane=event.lane.value,
+            identity=event.identity,
         )
-        return to_upload(self._session.scalars(present).one()), False
+        row.deleted_at = deletion_of(self._session, row)
+        self._session.add(row)
+        self._session.flush()
+        return row
+
+    def _take_over(self, row: UploadRow, event: UploadEvent) -> bool:
+        """Learn what a further announcement says; True where the row starts over, for the object was put again."""
+        if row.version_id is None and event.version_id is not None:
+            row.version_id, row.identity = event.version_id, event.identity
+        row.etag = row.etag or event.etag
+        was_sequenced, was_deleted = row.sequencer is not None, row.deleted_at is not None
+        is_newer = event.moment.follows(moment_of(row))
+        if is_newer:
+            row.sequencer, row.uploaded_at = event.sequencer, event.uploaded_at
+        deleted_at = deletion_of(self._session, row)
+        if deleted_at is not None:
+            self._close(row, deleted_at)
+            return False
+        row.deleted_at = None
+        put_again = was_deleted or (is_newer and was_sequenced and event.sequencer is not None)
+        if put_again and row.state == UploadState.DONE:  # its bytes may have been judged while the key held others
+            self._start_over(row)
+            return True
+        self._session.flush()
+        return False
+
+    def _close(self, row: UploadRow, deleted_at: datetime) -> None:
+        row.deleted_at = deleted_at
+        if row.not_before is not None:
+            row.not_before = func.now()
+        self._session.flush()
+        self._session.execute(
+            update(ReviewItemRow)
+            .where(ReviewItemRow.upload_id == row.id, ReviewItemRow.state == "open")
+            .values(state="withdrawn", closed_at=func.now())
+        )
 
     def begin_attempt(self, upload_id: int) -> Upload:
         row = self._locked(upload_id)
@@ -62,37 +143,63 @@ class Uploads:
         row = self._locked(upload_id)
         row.state, row.sha256, row.not_before, row.updated_at = state, sha256, None, func.now()
 
+    def retry(self, upload_id: int, *, not_before: datetime, error: str) -> None:
+        self._wait(self._locked(upload_id), not_before, error)
+
     def postpone(self, upload_id: int, *, not_before: datetime, error: str) -> None:
         row = self._locked(upload_id)
-        row.state, row.not_before, row.last_error = UploadState.QUEUED, not_before, error[:2000]
-        row.updated_at = func.now()
+        row.attempts, row.postponements = max(0, row.attempts - 1), row.postponements + 1
+        self._wait(row, not_before, error)
 
     def requeue(self, upload_id: int) -> Upload:
         """Start over, with all attempts: a person replays a dead letter, or a newer model is to score it."""
         row = self._locked(upload_id)
-        row.state, row.attempts, row.not_before, row.updated_at = UploadState.QUEUED, 0, None, func.now()
-        self._session.flush()
+        self._start_over(row)
         return to_upload(row)
 
-    def claim_stale(self, stale_after: timedelta, *, limit: int) -> list[Upload]:
-        """Rows whose wait is over, or that nobody has touched for `stale_after`. Touches them, so that the next call
-        finds others; rows that somebody holds are passed over."""
-        due = and_(UploadRow.not_before.is_not(None), UploadRow.not_before <= func.now())
-        forgotten = and_(UploadRow.not_before.is_(None), UploadRow.updated_at < func.now() - stale_after)
+    def _start_over(self, row: UploadRow) -> None:
+        row.state, row.attempts, row.postponements, row.not_before = UploadState.QUEUED, 0, 0, None
+        row.queued_at = row.updated_at = func.now()
+        self._session.flush()
+
+    def _wait(self, row: UploadRow, not_before: datetime, error: str) -> None:
+        row.state, row.not_before, row.last_error = UploadState.QUEUED, not_before, error[:2000]
+        row.updated_at = func.now()
+        self._session.flush()
+
+    def claim_due(self, stale_after: timedelta, *, limit: int) -> list[Upload]:
+        """Rows that no message can stand for: their wait is over, or nobody has touched them for `stale_after` since
+        an attempt began, and so its worker is dead. Takes them, so that the next call finds others; rows that somebody
+        holds are passed over."""
+        waited = and_(UploadRow.state == UploadState.QUEUED, UploadRow.not_before <= func.now())
+        abandoned = and_(UploadRow.state == UploadState.SCORING, UploadRow.updated_at < func.now() - stale_after)
+        return self._claim(or_(waited, abandoned), limit)
+
+    def claim_silent(self, lane: Lane, stale_after: timedelta, *, limit: int) -> list[Upload]:
+        """Queued rows that nobody has touched for `stale_after`, longest first. Whether their messages were lost, or
+        only wait behind others, the caller has to know. Touches them, so that the next call finds others."""
+        silent = and_(self._ready(lane), UploadRow.updated_at < func.now() - stale_after)
+        return self._claim(silent, limit)
+
+    def count_ready(self, lane: Lane) -> int:
+        """Rows that wait for nothing but a worker: as many messages should be on the lane's queue."""
+        return self._session.scalars(select(func.count()).select_from(UploadRow).where(self._ready(lane))).one()
+
+    def _claim(self, which: ColumnElement[bool], limit: int) -> list[Upload]:
         chosen = (
             select(UploadRow.id)
-            .where(UploadRow.state.in_(UNFINISHED), or_(due, forgotten))
-            .order_by(UploadRow.id)
+            .where(UploadRow.state.in_(UNFINISHED), which)
+            .order_by(UploadRow.updated_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        touched = (
-            update(UploadRow)
-            .where(UploadRow.id.in_(chosen))
-            .values(state=UploadState.QUEUED, not_before=None, updated_at=func.now())
-            .returning(UploadRow)
-        )
+        values: dict[str, Any] = {"state": UploadState.QUEUED, "not_before": None, "updated_at": func.now()}
+        touched = update(UploadRow).where(UploadRow.id.in_(chosen)).values(values).returning(UploadRow)
         return [to_upload(row) for row in self._session.scalars(touched)]
+
+    @staticmethod
+    def _ready(lane: Lane) -> ColumnElement[bool]:
+        return and_(UploadRow.state == UploadState.QUEUED, UploadRow.lane == lane, UploadRow.not_before.is_(None))
 
     def backlog(self) -> dict[Lane, Backlog]:
         """Unfinished uploads per lane; lanes without any are left out."""
@@ -111,22 +218,23 @@ class Uploads:
 
     def find(self, event_id: str) -> list[Upload]:
         """Uploads that an event of this id announced, newest first."""
-        rows = self._session.scalars(
-            select(UploadRow).where(UploadRow.event_id == event_id).order_by(UploadRow.id.desc())
-        )
+        announced = select(AnnouncementRow.upload_id).where(AnnouncementRow.event_id == event_id)
+        rows = self._session.scalars(select(UploadRow).where(UploadRow.id.in_(announced)).order_by(UploadRow.id.desc()))
         return [to_upload(row) for row in rows]
 
-    def newest(self, bucket: str, key: str) -> Upload | None:
-        """The upload that the object is now, in S3's order (its sequencer), not in that of arrival.
+    def newest(self, bucket: str, key: str) -> Upload:
+        """The upload that the object is now, in S3's order, not in that of arrival.
 
-        Where some uploads came without a sequencer, the newest of both kinds is told by its time.
+        Raises:
+            NotFound: no upload has this key, or the object was deleted.
         """
-        of_key = select(UploadRow).where(UploadRow.bucket == bucket, UploadRow.object_key == key).limit(1)
-        order = UploadRow.sequencer_order
-        sequenced = of_key.where(order.is_not(None)).order_by(order.desc(), UploadRow.id.desc())
-        plain = of_key.where(order.is_(None)).order_by(UploadRow.uploaded_at.desc(), UploadRow.id.desc())
-        rows = [row for query in (sequenced, plain) for row in self._session.scalars(query)]
-        return to_upload(max(rows, key=lambda row: row.uploaded_at)) if rows else None
+        row = newest_live(self._session, bucket, key)
+        if row is None:
+            of_key = (UploadRow.bucket == bucket) & (UploadRow.object_key == key)
+            deleted_at = self._session.scalars(select(func.max(UploadRow.deleted_at)).where(of_key)).one()
+            why = f"was deleted at {deleted_at:%Y-%m-%dT%H:%M:%SZ}" if deleted_at else "was never announced"
+            raise NotFound(f"object {key!r} in bucket {bucket!r} {why}")
+        return to_upload(row)
 
     def _locked(self, upload_id: int) -> UploadRow:
         row = self._session.get(UploadRow, upload_id, with_for_update=True)
@@ -149,4 +257,13 @@ def to_upload(row: UploadRow) -> Upload:
         lane=Lane(row.lane),
         callback=row.callback,
     )
-    return Upload(row.id, event, UploadState(row.state), row.attempts, row.received_at)
+    return Upload(
+        id=row.id,
+        event=event,
+        state=UploadState(row.state),
+        attempts=row.attempts,
+        received_at=row.received_at,
+        queued_at=row.queued_at,
+        postponements=row.postponements,
+        deleted_at=row.deleted_at,
+    )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from pipeline.records import Examination, ModelVersion, Upload, Verdict
-from pipeline.store.models import ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
+from pipeline.store.models import AnnouncementRow, ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
-from pipeline.store.uploads import Uploads
+from pipeline.store.order import newest_live
 
 NOTICE = "A signal, never proof."
 
@@ -25,8 +24,10 @@ class VerdictView:
     verdict_id: int
     upload_id: int
     event_id: str
+    """Of the event that created the upload, or of the one that was asked for."""
     bucket: str
     key: str
+    version_id: str | None
     surface: str
     uploader_id: str | None
     verdict: str
@@ -44,6 +45,8 @@ class VerdictView:
     exif_predictions: list[dict[str, Any]]
     timings_ms: dict[str, float]
     decided_at: datetime
+    deleted_at: datetime | None = None
+    """When the object was deleted; None while it is there."""
     notice: str = NOTICE
 
 
@@ -57,41 +60,31 @@ class Verdicts:
         return _to_view(row) if row else None
 
     def of_object(self, bucket: str, key: str) -> VerdictView | None:
-        """The verdict on the object as it is now: None also while its newest version still waits for one."""
-        newest = Uploads(self._session).newest(bucket, key)
+        """The verdict on the object as it is now: None where it was deleted, or its newest version waits for one."""
+        newest = newest_live(self._session, bucket, key)
         return self.of_upload(newest.id) if newest else None
 
     def of_events(self, event_ids: Sequence[str]) -> dict[str, VerdictView]:
         """Event id -> its newest upload's verdict; events without one are left out."""
-        rows = self._session.execute(_current().where(UploadRow.event_id.in_(event_ids)).order_by(UploadRow.id))
-        return {view.event_id: view for view in map(_to_view, rows)}
+        rows = self._session.execute(
+            _current()
+            .add_columns(AnnouncementRow.event_id)
+            .join(AnnouncementRow, AnnouncementRow.upload_id == UploadRow.id)
+            .where(AnnouncementRow.event_id.in_(event_ids))
+            .order_by(UploadRow.id)
+        )
+        return {event_id: replace(_to_view(row), event_id=event_id) for *row, event_id in rows}
 
     def latest(self, limit: int = 20) -> list[VerdictView]:
         rows = self._session.execute(_current().order_by(VerdictRow.id.desc()).limit(limit))
         return [_to_view(row) for row in rows]
 
 
-def payload(upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> dict[str, Any]:
-    """Body of the webhook that tells of a verdict. Numbers and names; the bytes and the uploader stay here."""
-    score = examination.score
-    return {
-        "type": "verdict",
-        "event_id": upload.event.event_id,
-        "bucket": upload.event.bucket,
-        "key": upload.event.key,
-        "version_id": upload.event.version_id,
-        "surface": upload.event.surface,
-        "verdict": verdict.kind.value,
-        "reason": verdict.reason,
-        "model_version": model.name,
-        "log_likelihood": score and score.log_likelihood,
-        "percentile": score and score.percentile,
-        "p_value": score and score.p_value,
-        "ai_probability": score and score.ai_probability,
-        "policy": asdict(verdict.policy),
-        "provenance": [asdict(claim) for claim in examination.provenance],
-        "notice": NOTICE,
-    }
+def payload(view: VerdictView, event_id: str) -> dict[str, Any]:
+    """Body of the webhook that answers an event. Numbers and names; the bytes and the uploader stay here."""
+    names = ("bucket", "key", "version_id", "surface", "verdict", "reason", "model_version", "log_likelihood")
+    more = ("percentile", "p_value", "ai_probability", "policy", "provenance", "notice")
+    return {"type": "verdict", "event_id": event_id, **{name: getattr(view, name) for name in names + more}}
 
 
 def _current() -> Select[*tuple[Any, ...]]:
@@ -109,14 +102,15 @@ def _current() -> Select[*tuple[Any, ...]]:
     )
 
 
-def _to_view(row: Row[*tuple[Any, ...]]) -> VerdictView:
-    verdict, upload, model_name, media, score, exif = tuple(row)
+def _to_view(row: Iterable[Any]) -> VerdictView:
+    verdict, upload, model_name, media, score, exif = row
     return VerdictView(
         verdict_id=verdict.id,
         upload_id=upload.id,
         event_id=upload.event_id,
         bucket=upload.bucket,
         key=upload.object_key,
+        version_id=upload.version_id,
         surface=upload.surface,
         uploader_id=upload.uploader_id,
         verdict=verdict.kind,
@@ -134,4 +128,5 @@ def _to_view(row: Row[*tuple[Any, ...]]) -> VerdictView:
         exif_predictions=score.exif_predictions if score else [],
         timings_ms=verdict.timings,
         decided_at=verdict.created_at,
+        deleted_at=upload.deleted_at,
     )

@@ -62,11 +62,14 @@ def test_a_finished_upload_is_not_attempted_again(ports, upload, state):
     assert (again.state, again.attempts) == (state, 1)
 
 
-def test_a_postponed_upload_is_queued_and_keeps_its_count(ports, upload):
+@pytest.mark.parametrize(("verb", "attempts", "postponements"), [("retry", 1, 0), ("postpone", 0, 1)])
+def test_an_upload_that_waits_is_queued_and_only_a_postponement_counts_no_attempt(
+    ports, upload, verb, attempts, postponements
+):
     ports.uploads.begin_attempt(upload.id)
-    ports.uploads.postpone(upload.id, not_before=datetime(2040, 1, 1, tzinfo=UTC), error="full")
+    getattr(ports.uploads, verb)(upload.id, not_before=datetime(2040, 1, 1, tzinfo=UTC), error="full")
     again, _ = ports.uploads.record(upload.event)
-    assert (again.state, again.attempts) == (UploadState.QUEUED, 1)
+    assert (again.state, again.attempts, again.postponements) == (UploadState.QUEUED, attempts, postponements)
 
 
 def test_an_examination_is_found_under_its_version_only(ports):

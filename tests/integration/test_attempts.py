@@ -7,18 +7,26 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import text
 
-from pipeline.errors import DetectorUnavailable
-from pipeline.records import UploadState, VerdictKind
+from pipeline.errors import DetectorConfused, DetectorUnavailable, ObjectStoreUnavailable
+from pipeline.records import Lane, UploadState, VerdictKind
 from pipeline.settings import WorkerSettings
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, add_verdict
 from tests.servers import settings_for
-from workers.app import MODERATE, create_app
+from workers.app import MODERATE, create_app, send_moderation
 from workers.lanes import queue_name
 from workers.stream import connect
 
-WORKER = WorkerSettings(max_attempts=3, retry_delay=timedelta(seconds=40), stale_after=timedelta(minutes=5))
+WORKER = WorkerSettings(
+    max_attempts=3,
+    retry_delay=timedelta(seconds=40),
+    longest_retry_delay=timedelta(seconds=100),
+    give_up_after=timedelta(hours=24),
+    stale_after=timedelta(minutes=5),
+)
+JITTER = 0.25
 
 
 @pytest.fixture
@@ -33,8 +41,11 @@ def app(stores, fresh_dsn, redis_url):
     settings = settings_for(LENSWATCH_POSTGRES__DSN=fresh_dsn, LENSWATCH_REDIS__URL=redis_url)
     app = create_app(settings.model_copy(update={"worker": WORKER}))
     app.loader.import_default_modules()
-    app.dependencies = SimpleNamespace(settings=app.settings, stores=stores, moderation=lambda transaction: transaction)
-    yield app
+    with connect(app.settings.redis) as client:
+        app.dependencies = SimpleNamespace(
+            settings=app.settings, stores=stores, redis=client, moderation=lambda transaction: transaction
+        )
+        yield app
     app.close()
 
 
@@ -63,23 +74,49 @@ def test_a_success_is_one_attempt_and_a_repeated_message_does_nothing(task, stor
     assert row(stores, upload).state is UploadState.DONE
 
 
-def test_a_server_that_is_away_postpones_longer_each_time_and_buries_in_the_end(task, stores, upload):
+@pytest.mark.parametrize("error", [DetectorUnavailable("full"), ObjectStoreUnavailable("AccessDenied")])
+def test_an_outage_counts_no_attempt_and_waits_longer_each_time(task, stores, upload, error):
     delays = []
-    for _ in range(WORKER.max_attempts):
-        task.attempt(upload.id, fail(DetectorUnavailable("told to")))
-        delays.append(waits_for(stores, upload))
-    assert [round(delay.total_seconds(), -1) for delay in delays[:2]] == [40, 80]
+    for _ in range(12):  # four times as often as an image's own fault may befall it
+        task.attempt(upload.id, fail(error))
+        delays.append(waits_for(stores, upload).total_seconds())
+    for delay, doubled in zip(delays, [40, 80, *[100] * 10], strict=True):
+        assert doubled * (1 - JITTER) - 5 < delay <= doubled * (1 + JITTER)
+    assert len(set(delays)) == len(delays)  # spread: what failed together does not come back together
+    waiting = row(stores, upload)
+    assert (waiting.state, waiting.attempts, waiting.postponements) == (UploadState.QUEUED, 0, 12)
+    assert letters(stores) == []
+
+
+def test_an_outage_that_does_not_end_is_a_dead_letter_after_a_day(task, stores, upload):
+    age(stores, upload, timedelta(hours=23))
+    task.attempt(upload.id, fail(ObjectStoreUnavailable("AccessDenied")))
+    assert letters(stores) == []
+    age(stores, upload, timedelta(hours=2))
+    task.attempt(upload.id, fail(ObjectStoreUnavailable("AccessDenied")))
     [letter] = letters(stores)
-    assert (letter.upload_id, letter.reason, letter.attempts) == (upload.id, "DetectorUnavailable", 3)
+    assert (letter.upload_id, letter.reason, letter.detail) == (upload.id, "ObjectStoreUnavailable", "AccessDenied")
     assert row(stores, upload).state is UploadState.DEAD
     task.attempt(upload.id, fail(AssertionError("a buried upload is not tried again")))
     assert len(letters(stores)) == 1
 
 
-def test_a_bug_is_retried_and_named(task, stores, upload):
+def test_outages_in_between_give_an_image_no_more_attempts_of_its_own(task, stores, upload):
+    for error in (ZeroDivisionError("1"), DetectorUnavailable("full"), ZeroDivisionError("2"), ZeroDivisionError("3")):
+        assert letters(stores) == []
+        task.attempt(upload.id, fail(error))
+    [letter] = letters(stores)
+    assert (letter.detail, letter.attempts) == ("3", 3)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("of ours"), DetectorConfused("not finite")])
+def test_what_may_be_the_images_fault_gets_few_attempts(task, stores, upload, error):
+    delays = []
     for _ in range(WORKER.max_attempts):
-        task.attempt(upload.id, fail(ZeroDivisionError("of ours")))
-    assert [letter.reason for letter in letters(stores)] == ["ZeroDivisionError"]
+        task.attempt(upload.id, fail(error))
+        delays.append(waits_for(stores, upload).total_seconds())
+    assert [40 * 0.7 < delays[0] <= 40 * 1.25, 80 * 0.7 < delays[1] <= 80 * 1.25] == [True, True]
+    assert [(letter.reason, letter.attempts) for letter in letters(stores)] == [(type(error).__name__, 3)]
 
 
 def test_what_a_failed_attempt_wrote_is_gone(task, stores, upload):
@@ -118,25 +155,140 @@ def test_a_slower_twin_that_fails_does_not_undo_the_verdict(task, stores, upload
 
 def test_a_replayed_letter_gets_all_its_attempts_again(task, stores, upload):
     for _ in range(WORKER.max_attempts):
-        task.attempt(upload.id, fail(DetectorUnavailable("told to")))
+        task.attempt(upload.id, fail(ZeroDivisionError("told to")))
     [letter] = letters(stores)
     with stores.transaction() as transaction:
         assert transaction.dead_letters.replay(letter.id, actor="me").id == upload.id
-    task.attempt(upload.id, fail(DetectorUnavailable("told to")))
+    task.attempt(upload.id, fail(ZeroDivisionError("told to")))
     assert letters(stores) == []
     assert row(stores, upload).state is UploadState.QUEUED
 
 
-def test_forgotten_and_postponed_uploads_are_sent_again(app, stores, upload):
+def test_postponed_and_abandoned_uploads_are_sent_again(app, stores, upload):
     with stores.transaction() as transaction:
-        waits_long = add_upload(transaction, key="later.jpg")
+        waits_long, abandoned = add_upload(transaction), add_upload(transaction)
         transaction.uploads.postpone(upload.id, not_before=datetime.now(UTC) - timedelta(seconds=1), error="x")
         transaction.uploads.postpone(waits_long.id, not_before=datetime.now(UTC) + timedelta(hours=1), error="x")
+        transaction.uploads.begin_attempt(abandoned.id)  # and then its worker was killed, its message with it
+    age(stores, abandoned, timedelta(minutes=6))
     for _ in range(2):  # the second time, nothing is due any more
         app.tasks["resend_stale"]()
-    with connect(app.settings.redis) as client:
-        [message] = client.lrange(queue_name("live"), 0, -1)
-    assert json.loads(message)["headers"]["argsrepr"] == f"[{upload.id}]"
+    assert sorted(queued(app)) == [upload.id, abandoned.id]
+
+
+def test_a_long_backlog_is_not_sent_again(app, stores):
+    """Ten minutes behind, and every upload has its message."""
+    with stores.transaction() as transaction:
+        uploads = [add_upload(transaction) for _ in range(20)]
+    for upload in uploads:
+        send_moderation(app, upload)
+        age(stores, upload, timedelta(minutes=10))
+    for _ in range(3):
+        app.tasks["resend_stale"]()
+    assert len(queued(app)) == 20
+
+
+def test_a_redis_that_forgot_everything_gets_every_message_again_at_once(app, stores, monkeypatch):
+    monkeypatch.setattr("workers.tasks.monitoring.RESEND_BATCH", 7)
+    with stores.transaction() as transaction:
+        uploads = [add_upload(transaction) for _ in range(20)]
+        fresh = add_upload(transaction)
+        other = add_upload(transaction, lane=Lane.BACKFILL)
+    for upload in (*uploads, other):
+        age(stores, upload, timedelta(minutes=6))
+    for _ in range(2):
+        app.tasks["resend_stale"]()
+    assert sorted(queued(app)) == [upload.id for upload in uploads]
+    assert queued(app, Lane.BACKFILL) == [other.id]
+    age(stores, fresh, timedelta(minutes=6))
+    app.tasks["resend_stale"]()
+    assert sorted(queued(app)) == [upload.id for upload in (*uploads, fresh)]
+
+
+def test_lost_messages_among_others_are_made_up_for_until_every_upload_is_done(app, task, stores):
+    """Which messages were lost nobody knows; what is sent too often finds its upload done."""
+    with stores.transaction() as transaction:
+        uploads = [add_upload(transaction) for _ in range(12)]
+    for upload in uploads:
+        age(stores, upload, timedelta(minutes=6))
+        if upload.id % 3:
+            send_moderation(app, upload)
+    done = []
+    for _ in range(12):
+        app.tasks["resend_stale"]()
+        sent = queued(app)
+        assert len(sent) <= len(uploads) - len(done)
+        app.dependencies.redis.delete(queue_name(Lane.LIVE))
+        for upload_id in sent[:5]:
+            task.attempt(upload_id, lambda upload, tx: (done.append(upload.id), tx.uploads.finish(upload.id, "done")))
+        for upload_id in sent[5:]:
+            send_moderation(app, stores_get(stores, upload_id))
+        for upload in uploads:
+            age(stores, upload, timedelta(minutes=6))
+    assert sorted(done) == [upload.id for upload in uploads]
+
+
+def test_a_nightly_job_runs_once_a_night_whenever_beat_comes_to_it(app, stores, monkeypatch):
+    runs = []
+    job = app.tasks["reconcile"]
+    monkeypatch.setattr(job, "run", lambda: runs.append(1))
+    for hour, expected in ((5, 1), (6, 1), (23, 1), (24 + 3, 1), (24 + 7, 2), (24 + 8, 2), (48 + 4, 3)):
+        monkeypatch.setattr("workers.app.datetime", clock_at(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)))
+        job()
+        with stores._engine.begin() as connection:  # Postgres' clock is not ours to set
+            connection.execute(
+                text("UPDATE job_runs SET finished_at = :at WHERE finished_at > now() - interval '1 minute'"),
+                {"at": datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour)},
+            )
+        assert len(runs) == expected, hour
+
+
+def test_a_nightly_job_that_died_is_run_again_after_its_time_limit(app, stores, monkeypatch):
+    runs = []
+
+    def die():
+        runs.append(1)
+        raise ZeroDivisionError
+
+    job = app.tasks["reconcile"]
+    monkeypatch.setattr(job, "run", die)
+    with pytest.raises(ZeroDivisionError):
+        job()
+    job()  # perhaps it still runs elsewhere
+    assert len(runs) == 1
+    with stores._engine.begin() as connection:
+        connection.execute(text("UPDATE job_runs SET started_at = started_at - interval '61 minutes'"))
+    with pytest.raises(ZeroDivisionError):
+        job()
+
+
+def clock_at(moment):
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return moment
+
+    return Clock
+
+
+def queued(app, lane=Lane.LIVE):
+    """Upload ids in a lane's queue."""
+    messages = [json.loads(message) for message in app.dependencies.redis.lrange(queue_name(lane), 0, -1)]
+    return [int(message["headers"]["argsrepr"].strip("[]")) for message in messages]
+
+
+def stores_get(stores, upload_id):
+    with stores.transaction() as transaction:
+        return transaction.uploads.get(upload_id)
+
+
+def age(stores, upload, duration):
+    """Make the row so much older."""
+    with stores._engine.begin() as connection:
+        connection.execute(
+            text("UPDATE uploads SET queued_at = queued_at - :age, updated_at = updated_at - :age WHERE id = :id"),
+            {"age": duration, "id": upload.id},
+        )
 
 
 def fail(error):
@@ -147,8 +299,7 @@ def fail(error):
 
 
 def row(stores, upload):
-    with stores.transaction() as transaction:
-        return transaction.uploads.get(upload.id)
+    return stores_get(stores, upload.id)
 
 
 def letters(stores):

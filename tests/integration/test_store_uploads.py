@@ -46,7 +46,9 @@ def test_an_event_comes_back_as_it_was_recorded(stores):
         ({"etag": "f" * 32}, False),  # overwritten since
         ({"key": "other.jpg"}, False),
         ({"bucket": "other"}, False),
-        ({"version_id": "v2"}, False),
+        ({"version_id": "v2"}, True),  # the ETag agrees: a notification of an object that a listing announced
+        ({"version_id": "v2", "etag": None}, False),  # nothing says that it is the same
+        ({"version_id": "v2", "etag": "f" * 32}, False),
     ],
 )
 def test_one_row_per_object_version(stores, changes, is_same):
@@ -76,8 +78,7 @@ def test_unknown_uploads_are_not_found(stores):
 @pytest.mark.parametrize(
     ("state", "minutes", "not_before", "is_claimed"),
     [
-        (UploadState.QUEUED, 6, None, True),  # its message was lost
-        (UploadState.QUEUED, 4, None, False),
+        (UploadState.QUEUED, 60, None, False),  # its message may only wait behind others
         (UploadState.SCORING, 6, None, True),  # its worker was lost
         (UploadState.SCORING, 4, None, False),
         (UploadState.QUEUED, 0, PAST, True),  # a retry whose wait is over
@@ -86,7 +87,7 @@ def test_unknown_uploads_are_not_found(stores):
         (UploadState.DEAD, 60, None, False),
     ],
 )
-def test_what_is_sent_again(stores, database, state, minutes, not_before, is_claimed):
+def test_what_is_due(stores, database, state, minutes, not_before, is_claimed):
     with stores.transaction() as tx:
         upload = add_upload(tx)
         if state is UploadState.SCORING:
@@ -97,10 +98,27 @@ def test_what_is_sent_again(stores, database, state, minutes, not_before, is_cla
             tx.uploads.postpone(upload.id, not_before=not_before, error="DetectorUnavailable: full")
     age(database, upload, minutes)
     with stores.transaction() as tx:
-        claimed = tx.uploads.claim_stale(STALE_AFTER, limit=10)
+        claimed = tx.uploads.claim_due(STALE_AFTER, limit=10)
         assert [row.id for row in claimed] == [upload.id] * is_claimed
     with stores.transaction() as tx:
-        assert tx.uploads.claim_stale(STALE_AFTER, limit=10) == []  # not every 30 s anew
+        assert tx.uploads.claim_due(STALE_AFTER, limit=10) == []  # not every 30 s anew
+
+
+def test_what_is_silent(stores, database):
+    """Queued for long, on this lane, and waiting for nothing but a worker; the longest silent first."""
+    with stores.transaction() as tx:
+        first, second, fresh, waiting, scoring = (add_upload(tx) for _ in range(5))
+        other = add_upload(tx, lane=Lane.BACKFILL)
+        tx.uploads.postpone(waiting.id, not_before=FUTURE, error="")
+        tx.uploads.begin_attempt(scoring.id)
+        assert tx.uploads.count_ready(Lane.LIVE) == 3
+    for upload, minutes in ((first, 7), (second, 6), (fresh, 4), (waiting, 9), (scoring, 9), (other, 9)):
+        age(database, upload, minutes)
+    for expected in (first, second):
+        with stores.transaction() as tx:
+            assert [row.id for row in tx.uploads.claim_silent(Lane.LIVE, STALE_AFTER, limit=1)] == [expected.id]
+    with stores.transaction() as tx:
+        assert tx.uploads.claim_silent(Lane.LIVE, STALE_AFTER, limit=10) == []
 
 
 def test_a_claim_takes_at_most_its_limit_and_passes_over_locked_rows(fresh_dsn):
@@ -110,10 +128,10 @@ def test_a_claim_takes_at_most_its_limit_and_passes_over_locked_rows(fresh_dsn):
         for upload in uploads:
             tx.uploads.postpone(upload.id, not_before=PAST, error="")
     with stores.transaction() as first, stores.transaction() as second:
-        mine = first.uploads.claim_stale(STALE_AFTER, limit=2)
-        theirs = second.uploads.claim_stale(STALE_AFTER, limit=2)
-    assert sorted(row.id for row in mine) == [upload.id for upload in uploads[:2]]
-    assert [row.id for row in theirs] == [uploads[2].id]
+        mine = first.uploads.claim_due(STALE_AFTER, limit=2)
+        theirs = second.uploads.claim_due(STALE_AFTER, limit=2)
+    assert len(mine) == 2
+    assert sorted(row.id for row in mine + theirs) == [upload.id for upload in uploads]
     stores.close()
 
 
