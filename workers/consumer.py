@@ -213,10 +213,9 @@ def _write_one(transaction: Transaction, lane: Lane, entry: Entry, event: Upload
 def _bury(transaction: Transaction, lane: Lane, entry: Entry, reason: str, detail: str) -> Taken:
     entry_id, fields = entry
     kept = {_storable(name): _storable(value) for name, value in fields.items()}
+    payload = {"lane": lane, "entry_id": entry_id, "fields": kept, "cut": kept != fields}
     log.info("event_buried", entry_id=entry_id, reason=reason)
-    transaction.dead_letters.bury_event(
-        stage=EVENT_STAGE, reason=reason, detail=detail, payload={"lane": lane, "entry_id": entry_id, "fields": kept}
-    )
+    transaction.dead_letters.bury_event(stage=EVENT_STAGE, reason=reason, detail=detail, payload=payload)
     metrics.DEAD_LETTERS.labels(EVENT_STAGE).inc()
     return Taken("dead")
 

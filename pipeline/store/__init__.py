@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from pipeline.settings import PostgresSettings
 from pipeline.store.base import create_store_engine, session_scope
-from pipeline.store.dead_letters import DeadLetter, DeadLetters
+from pipeline.store.dead_letters import DeadLetter, DeadLetters, LetterFilter
 from pipeline.store.drift import Drift
 from pipeline.store.erasure import Erasure
 from pipeline.store.inventory import Inventory
@@ -33,6 +33,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "DeliveryState",
+    "LetterFilter",
     "ReviewItem",
     "Stores",
     "Transaction",

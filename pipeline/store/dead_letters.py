@@ -19,7 +19,7 @@ from pipeline.store.uploads import Uploads
 class DeadLetter:
     id: int
     upload_id: int | None
-    """None for an event that could not be understood."""
+    """None for an event that never became an upload; then `payload` is what arrived."""
     stage: str
     reason: str
     detail: str
@@ -28,6 +28,19 @@ class DeadLetter:
     created_at: datetime
     resolution: str | None
     """None while it waits; then `replayed` or `dropped`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which letters are meant; None means any."""
+
+    reason: str | None = None
+    stage: str | None = None
+    since: datetime | None = None
+    """Given up on at or after."""
+
+
+EVERY = LetterFilter()
 
 
 class DeadLetters:
@@ -39,10 +52,20 @@ class DeadLetters:
         self._session.add(DeadLetterRow(stage=stage, reason=reason, detail=detail[:2000], payload=payload))
         self._session.flush()
 
-    def waiting(self, limit: int = 100) -> list[DeadLetter]:
-        """Open ones, oldest first."""
-        rows = select(DeadLetterRow).where(DeadLetterRow.resolved_at.is_(None)).order_by(DeadLetterRow.id).limit(limit)
-        return [_to_letter(row) for row in self._session.scalars(rows)]
+    def waiting(self, limit: int = 100, *, after: int = 0, which: LetterFilter = EVERY) -> list[DeadLetter]:
+        """Open ones, oldest first; `after` is the number of the last one of the page before."""
+        rows = select(DeadLetterRow).where(DeadLetterRow.resolved_at.is_(None), DeadLetterRow.id > after)
+        if which.reason is not None:
+            rows = rows.where(DeadLetterRow.reason == which.reason)
+        if which.stage is not None:
+            rows = rows.where(DeadLetterRow.stage == which.stage)
+        if which.since is not None:
+            rows = rows.where(DeadLetterRow.created_at >= which.since)
+        return [_to_letter(row) for row in self._session.scalars(rows.order_by(DeadLetterRow.id).limit(limit))]
+
+    def newest(self) -> int:
+        """Number of the newest one, 0 if there is none."""
+        return self._session.scalars(select(func.coalesce(func.max(DeadLetterRow.id), 0))).one()
 
     def get(self, letter_id: int) -> DeadLetter:
         row = self._session.get(DeadLetterRow, letter_id)
@@ -50,16 +73,20 @@ class DeadLetters:
             raise NotFound(f"dead letter {letter_id}")
         return _to_letter(row)
 
-    def replay(self, letter_id: int, *, actor: str) -> Upload:
-        """Queue its upload again, with all attempts; the caller sends the task after the commit.
+    def replay(self, letter_id: int, *, actor: str) -> Upload | dict[str, Any]:
+        """Close it, and give back what is to be done again.
+
+        Returns:
+            Its upload, queued with all attempts, whose task the caller sends after the commit; or what arrived, of an
+            event that never became one, which the caller puts back on its stream before the commit.
 
         Raises:
             NotFound: no such letter.
-            Conflict: it is resolved already, or is an event that never became an upload (send a corrected one).
+            Conflict: it is resolved already.
         """
         row = self._resolve(letter_id, "replayed", actor)
         if row.upload_id is None:
-            raise Conflict(f"dead letter {letter_id} is no upload: correct the event and send it again")
+            return row.payload or {}
         return Uploads(self._session).requeue(row.upload_id)
 
     def drop(self, letter_id: int, *, actor: str) -> None:

@@ -15,6 +15,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit:submit", "Announce one upload: a file of yours, or an object in a bucket."),
     "backfill": ("submit:backfill", "Announce every object of a bucket, on the backfill lane."),
     "review": ("review:app", "List and decide what the model was unsure about."),
+    "erase": ("erase:erase", "Erase what is known of an uploader, an object or of bytes, and prove it."),
+    "reconcile": ("reconcile:reconcile", "Compare the buckets with the ledger, and repair what differs."),
     "dead": ("dead:app", "Show, replay or drop dead letters."),
     "webhooks": ("webhooks:app", "Show webhooks, and have them sent again."),
     "keys": ("keys:app", "Make keys for callers of the HTTP service."),

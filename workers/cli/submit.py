@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +16,16 @@ from pipeline.ports import ObjectInfo, ObjectStore
 from pipeline.records import Lane, UploadEvent
 from pipeline.settings import Settings
 from workers.bootstrap import Dependencies
-from workers.stream import StreamFull
+from workers.reconcile import announce
 from workers.stream import submit as put_on_stream
 
-FULL_PAUSE = 2.0
-"""Seconds that a backfill waits where its stream is full."""
+PROGRESS = (
+    TextColumn("{task.description}"),
+    BarColumn(),
+    TextColumn("{task.completed:,} {task.fields[done]}"),
+    TimeElapsedColumn(),
+)
+"""Of work whose length nobody knows: a listing does not say how long it is."""
 
 
 def submit(
@@ -74,27 +78,13 @@ def backfill(
     """
     bucket, prefix = parse_address(address)
     count = 0
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed} announced"),
-        TimeElapsedColumn(),
-    )
-    with Dependencies(Settings()) as deps, Progress(*columns, console=Console(stderr=True)) as progress:
-        # A listing does not say how long it is, and a bucket may be too long to list before the first event leaves.
-        for found in progress.track(_objects(deps.objects, bucket, prefix), total=None, description=address):
-            announce(deps, backfill_event(found, surface))
+    with Dependencies(Settings()) as deps, Progress(*PROGRESS, console=Console(stderr=True)) as progress:
+        task = progress.add_task(address, total=None, done="announced")
+        for found in _objects(deps.objects, bucket, prefix):
+            announce(deps, backfill_event(found, surface), door="backfill")
+            progress.advance(task)
             count += 1
     typer.echo(f"{count} announced")
-
-
-def announce(deps: Dependencies, event: UploadEvent) -> str:
-    """Put it on the stream, however long that is full: a backfill is in no hurry."""
-    while True:
-        try:
-            return put_on_stream(deps.redis, deps.settings, event, door="backfill")
-        except StreamFull:
-            time.sleep(FULL_PAUSE)
 
 
 def backfill_event(found: ObjectInfo, surface: str) -> UploadEvent:

@@ -23,7 +23,10 @@ router = APIRouter(
 
 
 class EventAnswer(BaseModel):
-    """What is known of an event. `verdict` is null as long as no worker has come to it, or if it was given up on."""
+    """What is known of an upload. `verdict` is null as long as no worker has come to it, or if it was given up on.
+
+    `upload.event` is the event that announced the object first; where `upload.deleted_at` is set, the object is gone.
+    """
 
     upload: Upload
     verdict: VerdictView | None
@@ -37,6 +40,14 @@ def verdict_of_event(event_id: str, deps: Deps) -> EventAnswer:
         if not uploads:
             raise NotFound(f"no upload has the event id {event_id!r}; a stream may still hold it")
         return EventAnswer(upload=uploads[0], verdict=transaction.verdicts.of_upload(uploads[0].id))
+
+
+@router.get("/objects/{bucket}/{key:path}")
+def verdict_of_object(bucket: str, key: str, deps: Deps) -> EventAnswer:
+    """Answer to the object as it is now: its newest upload, in S3's order. 404, saying so, where it was deleted."""
+    with deps.stores.transaction() as transaction:
+        newest = transaction.uploads.newest(bucket, key)
+        return EventAnswer(upload=newest, verdict=transaction.verdicts.of_upload(newest.id))
 
 
 @router.get("/uploads/{upload_id}")
