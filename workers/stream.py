@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import redis
-import redis.asyncio
-from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -29,9 +27,6 @@ from workers.lanes import queue_name
 EVENT_FIELD = "event"
 GROUP = "ledger"
 """The consumer group that carries entries over into the ledger."""
-
-DOOR_CONNECTIONS = 64
-"""Most that one web process opens; requests beyond wait for one, at most `door_timeout`."""
 
 APPEND = """
 -- All of the events or none, in one round trip: is there room in the lane, and in the sender's allowance?
@@ -104,20 +99,6 @@ def connect(settings: RedisSettings) -> redis.Redis:
     )
 
 
-def connect_door(settings: RedisSettings) -> redis.asyncio.Redis:
-    """The HTTP doors' client: it answers in `door_timeout` or says that it cannot."""
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.address,
-        max_connections=DOOR_CONNECTIONS,
-        timeout=settings.door_timeout,
-        socket_timeout=settings.door_timeout,
-        socket_connect_timeout=settings.door_timeout,
-        retry=AsyncRetry(NoBackoff(), 1),
-        decode_responses=True,
-    )
-    return redis.asyncio.Redis.from_pool(pool)
-
-
 def stream_name(settings: RedisSettings, lane: Lane) -> str:
     return f"{settings.stream_prefix}{lane.value}"
 
@@ -145,32 +126,15 @@ def submit(client: redis.Redis, settings: Settings, event: UploadEvent, *, door:
         StreamFull: stream and task queue together hold `stream_max_length` entries.
         StreamUnavailable: Redis did not answer.
     """
-    append = _Append.of([event], settings, door)
+    append = Append.of([event], settings, door)
     with translated():
-        reply = client.register_script(APPEND)(append.keys, append.arguments)
+        reply = client.eval(APPEND, len(append.keys), *append.keys, *append.arguments)
     return append.read(reply)[0]
 
 
-async def submit_all(
-    client: redis.asyncio.Redis, settings: Settings, events: Sequence[UploadEvent], *, door: str, key: str
-) -> list[str]:
-    """All of `events`, which share a lane, or none, from the sender that `key` names; returns the entries' ids.
-
-    Raises:
-        RateLimited: more than `events_per_second` under this key.
-        InvalidEvent, BucketNotAllowed, StreamFull, StreamUnavailable: as `submit`.
-    """
-    if not events:
-        return []
-    append = _Append.of(events, settings, door, key)
-    with translated():
-        reply = await client.register_script(APPEND)(append.keys, append.arguments)
-    return append.read(reply)
-
-
 @dataclass(frozen=True, slots=True)
-class _Append:
-    """One call of the script, and what its answer means."""
+class Append:
+    """One call of the script, for events that share a lane, and what its answer means."""
 
     keys: list[str]
     arguments: list[str | float]
@@ -180,6 +144,11 @@ class _Append:
 
     @classmethod
     def of(cls, events: Sequence[UploadEvent], settings: Settings, door: str, key: str = "") -> Self:
+        """`key` names the sender, whose rate is limited; empty for our own commands.
+
+        Raises:
+            InvalidEvent, BucketNotAllowed: the other end of the stream would refuse it.
+        """
         texts = [dump_event(event) for event in events]
         for text in texts:
             read_event(text, settings)
@@ -195,6 +164,7 @@ class _Append:
         )
 
     def read(self, reply: Any) -> list[str]:
+        """The entries' ids. Raises StreamFull or RateLimited."""
         outcome, *values = reply
         if outcome == "full":
             raise StreamFull(f"lane {self.lane} has no room now; nothing was taken")

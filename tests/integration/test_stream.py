@@ -9,17 +9,16 @@ import pytest
 
 from pipeline.records import Lane, UploadEvent
 from pipeline.settings import RedisSettings, Settings, WebSettings
+from workers.door import Door
 from workers.lanes import queue_name
 from workers.stream import (
     RateLimited,
     StreamFull,
     StreamUnavailable,
     connect,
-    connect_door,
     read_event,
     stream_name,
     submit,
-    submit_all,
 )
 
 EVENT = UploadEvent(event_id="e1", bucket="uploads", key="a b.jpg", uploaded_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -43,8 +42,8 @@ def client(settings):
 
 def from_web(settings, events, key="ingest"):
     async def once():
-        async with connect_door(settings.redis) as door:
-            return await submit_all(door, settings, events, door="test", key=key)
+        async with Door(settings) as door:
+            return await door.submit(events, door="test", key=key)
 
     return asyncio.run(once())
 

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from pipeline.settings import Settings
 from workers import logs
 from workers.bootstrap import Dependencies
-from workers.stream import connect_door
+from workers.door import Door
 from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts, webhooks
 from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit
@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with Dependencies(settings) as dependencies:
             app.state.dependencies = dependencies
-            async with connect_door(settings.redis) as door:
+            async with Door(settings) as door:
                 app.state.door = door
                 yield
 

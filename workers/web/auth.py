@@ -13,7 +13,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, HTTPException, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 
 from pipeline.settings import WebSettings
 from workers.keys import hash_key
@@ -21,10 +21,6 @@ from workers.signature import HEADER, KEY_HEADER, is_valid
 
 _bearer = HTTPBearer(auto_error=False, description="One of the configured API keys.")
 _basic = HTTPBasic(auto_error=False, realm="Lenswatch: any name, an API key as password")
-_signature = APIKeyHeader(
-    name=HEADER, auto_error=False, description=f"HMAC of the body; `{KEY_HEADER}` names the secret (`SECURITY.md`)."
-)
-
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)]
 
 
@@ -34,15 +30,16 @@ async def require_key(request: Request, credentials: Bearer) -> str:
     return _known(key_name(credentials.credentials, settings) if credentials else None, "Bearer")
 
 
-async def require_sender(
-    request: Request, credentials: Bearer, signature: Annotated[str | None, Security(_signature)]
-) -> str:
-    """For the doors: a key, or a signed body. Returns the key's name."""
-    if signature is None:
-        return await require_key(request, credentials)
-    settings: WebSettings = request.app.state.settings.web
-    name = request.headers.get(KEY_HEADER, "")
-    return _known(name if _has_signed(name, signature, await request.body(), settings) else None, "Bearer")
+class _KeyOrSignature(HTTPBearer):
+    """For the doors: a key, or a signed body. Gives the key's name. One dependency, because each costs 30 us."""
+
+    async def __call__(self, request: Request) -> str:  # type: ignore[override]
+        signature = request.headers.get(HEADER)
+        if signature is None:
+            return await require_key(request, await super().__call__(request))
+        settings: WebSettings = request.app.state.settings.web
+        name = request.headers.get(KEY_HEADER, "")
+        return _known(name if _has_signed(name, signature, await request.body(), settings) else None, "Bearer")
 
 
 async def require_reader(request: Request, credentials: Annotated[HTTPBasicCredentials | None, Depends(_basic)]) -> str:
@@ -51,7 +48,16 @@ async def require_reader(request: Request, credentials: Annotated[HTTPBasicCrede
     return _known(key_name(credentials.password, settings) if credentials else None, 'Basic realm="Lenswatch"')
 
 
-Sender = Annotated[str, Depends(require_sender)]
+Sender = Annotated[
+    str,
+    Security(
+        _KeyOrSignature(
+            scheme_name="KeyOrSignature",
+            description=f"An API key, or instead of `Authorization` the headers `{KEY_HEADER}` and `{HEADER}`.",
+            auto_error=False,
+        )
+    ),
+]
 
 
 def key_name(candidate: str, settings: WebSettings) -> str | None:

@@ -5,21 +5,19 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel
 
 from pipeline.errors import InvalidEvent
 from pipeline.events import events_from_s3
 from pipeline.records import Lane, UploadEvent
-from workers.stream import submit_all
-from workers.web.auth import Sender, require_sender
+from workers.web.auth import Sender
 from workers.web.problems import documented
-from workers.web.state import Config, Door
+from workers.web.state import Doors
 
 router = APIRouter(
     prefix="/v1",
     tags=["events"],
-    dependencies=[Depends(require_sender)],
     responses=documented(
         HTTPStatus.UNAUTHORIZED,
         HTTPStatus.FORBIDDEN,
@@ -45,20 +43,19 @@ class AcceptedNotification(BaseModel):
 
 
 @router.post("/uploads", status_code=HTTPStatus.ACCEPTED)
-async def accept_upload(event: UploadEvent, door: Door, settings: Config, sender: Sender) -> Accepted:
+async def accept_upload(event: UploadEvent, sender: Sender, doors: Doors) -> Accepted:
     """Take one upload event. Sending it again is harmless: after 429 or 503 do so, `Retry-After` seconds later."""
-    if event.callback is not None and event.callback not in settings.web.webhooks:
+    if event.callback is not None and event.callback not in doors.settings.web.webhooks:
         raise InvalidEvent("callback: no webhook of this name is configured")
-    [entry_id] = await submit_all(door, settings, [event], door="http", key=sender)
+    [entry_id] = await doors.submit([event], door="http", key=sender)
     return Accepted(event_id=event.event_id, entry_id=entry_id)
 
 
 @router.post("/hooks/s3", status_code=HTTPStatus.ACCEPTED)
 async def accept_s3_notification(
     payload: Annotated[dict[str, Any], Body(description="`Records` (AWS, MinIO) or one EventBridge event.")],
-    door: Door,
-    settings: Config,
     sender: Sender,
+    doors: Doors,
     surface: Annotated[
         str, Query(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$", description="Of the bucket's uploads.")
     ] = "default",
@@ -69,7 +66,7 @@ async def accept_s3_notification(
     A notification names neither surface nor lane: give them in the URL that the bucket's notifications go to.
     """
     events = [event.model_copy(update={"surface": surface, "lane": lane}) for event in events_from_s3(payload)]
-    entry_ids = await submit_all(door, settings, events, door="s3_hook", key=sender)
+    entry_ids = await doors.submit(events, door="s3_hook", key=sender)
     return AcceptedNotification(
         accepted=[
             Accepted(event_id=event.event_id, entry_id=entry_id)

@@ -1,14 +1,13 @@
-"""What a request handler asks for: `deps: Deps`; at the doors, which need less, `door: Door, settings: Config`."""
+"""What a request handler asks for: `deps: Deps`, or `doors: Doors`."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import redis.asyncio
 from fastapi import Depends, Request
 
-from pipeline.settings import Settings
 from workers.bootstrap import Dependencies
+from workers.door import Door
 
 
 async def _dependencies(request: Request) -> Dependencies:
@@ -16,16 +15,10 @@ async def _dependencies(request: Request) -> Dependencies:
     return dependencies
 
 
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
-
-
-async def _door(request: Request) -> redis.asyncio.Redis:
-    door: redis.asyncio.Redis = request.app.state.door
+async def _doors(request: Request) -> Door:
+    door: Door = request.app.state.door
     return door
 
 
 Deps = Annotated[Dependencies, Depends(_dependencies)]
-Config = Annotated[Settings, Depends(_settings)]
-Door = Annotated[redis.asyncio.Redis, Depends(_door)]
+Doors = Annotated[Door, Depends(_doors)]
