@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -25,6 +26,9 @@ _DETAIL_TYPES = {"Object Created": EventKind.CREATED, "Object Deleted": EventKin
 
 MAX_EVENT_BYTES = 64 * 1024
 """An event is a few hundred bytes; a notification of S3 holds up to a thousand."""
+
+_MAX_BYTES = {"bucket": 255, "key": 1024, "version_id": 1024}
+"""S3's limits, in UTF-8; the schema's count characters. Postgres indexes the three together, up to 2,704 bytes."""
 
 
 def parse_event(raw: bytes | str) -> UploadEvent:
@@ -119,8 +123,15 @@ def _digest(values: Iterable[object]) -> str:
 
 
 def _storable(event: UploadEvent) -> UploadEvent:
-    """Refuse text that Postgres cannot hold; it would fail much later, for ever."""
+    """Refuse what Postgres cannot hold or give back; it would fail much later, for ever."""
     for name, value in event:
         if isinstance(value, str) and "\0" in value:
             raise InvalidEvent(f"{name}: a NUL character")
+    for name, limit in _MAX_BYTES.items():
+        if len((getattr(event, name) or "").encode()) > limit:
+            raise InvalidEvent(f"{name}: over {limit} bytes")
+    try:
+        event.uploaded_at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidEvent("uploaded_at: not a year from 1 to 9999 in UTC") from None
     return event

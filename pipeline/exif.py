@@ -17,6 +17,9 @@ from pipeline.records import ExifFacts
 TEXT_LIMIT = 200
 """Characters of a text tag that are kept; the longest real Software tags are near 100."""
 
+MAX_WARNINGS = 20
+"""Kept of what a reader says about a file: a directory of 65 535 broken tags has as many."""
+
 TEXT_TAGS = ("Make", "Model", "LensModel", "Software", "DateTimeOriginal")
 INTEGER_TAGS = (
     "FocalLengthIn35mmFormat",  # mm
@@ -62,7 +65,7 @@ def exif_facts(
             said.append(f"{name}: not a finite number")
         elif clean != "":
             tags[name] = clean
-    return ExifFacts(tags=tags, reader=reader, warnings=tuple(clean_text(warning) for warning in said))
+    return ExifFacts(tags=tags, reader=reader, warnings=tuple(map(clean_text, said[:MAX_WARNINGS])))
 
 
 def clean_text(value: object) -> str:

@@ -77,20 +77,26 @@ _SEARCHES = [
     for key in keys
     for name, pattern in patterns.items()
 ]
+MAX_CLAIMS = 50
+"""Kept of one file's: what it says more often than that is no further claim."""
+
 _SEARCHED = 4000
 """Characters of a value that are searched: prompts may be very long."""
 
 
 def find_claims(raw: Mapping[str, Any]) -> tuple[ProvenanceClaim, ...]:
     """All claims of one file, in a fixed order, without repetition."""
-    return tuple(dict.fromkeys((*_c2pa(raw), *_digital_source_types(raw), *_generators(raw))))
+    return tuple(dict.fromkeys((*_c2pa(raw), *_digital_source_types(raw), *_generators(raw))))[:MAX_CLAIMS]
+
+
+# A tag's name is the file's too, where it is made from an XMP property, a text chunk's keyword or a JUMBF label.
 
 
 def _c2pa(raw: Mapping[str, Any]) -> Iterator[ProvenanceClaim]:
     for key, value in raw.items():
         if key == "XMP:Provenance" or (key.startswith("JUMBF:JUMDLabel") and "c2pa" in str(value).lower()):
             where = " (kept elsewhere)" if key == "XMP:Provenance" else ""
-            yield ProvenanceClaim("c2pa", f"present{where}, not verified", key)
+            yield ProvenanceClaim("c2pa", f"present{where}, not verified", clean_text(key))
 
 
 def _digital_source_types(raw: Mapping[str, Any]) -> Iterator[ProvenanceClaim]:
@@ -98,7 +104,8 @@ def _digital_source_types(raw: Mapping[str, Any]) -> Iterator[ProvenanceClaim]:
     for key, value in raw.items():
         if key.lower().endswith("digitalsourcetype"):
             for item in value if isinstance(value, list) else [value]:
-                yield ProvenanceClaim("iptc_digital_source_type", clean_text(str(item).rsplit("/", 1)[-1]), key)
+                term = clean_text(str(item).rsplit("/", 1)[-1])
+                yield ProvenanceClaim("iptc_digital_source_type", term, clean_text(key))
 
 
 def _generators(raw: Mapping[str, Any]) -> Iterator[ProvenanceClaim]:
