@@ -33,11 +33,11 @@ def matching(session: Session, event: UploadEvent) -> UploadRow | None:
     version = UploadRow.version_id
     if event.version_id is not None:
         same_bytes = version.is_(None) & (UploadRow.etag == event.etag) if event.etag else false()
-        same, first = or_(version == event.version_id, same_bytes), version.asc().nulls_last()
+        same, first = or_(version == event.version_id, same_bytes), version.is_(None)
     elif event.etag is not None:
-        same, first = UploadRow.etag == event.etag, version.asc().nulls_first()
+        same, first = UploadRow.etag == event.etag, version.is_not(None)
     else:
-        same, first = UploadRow.identity == event.identity, version.asc()
+        same, first = UploadRow.identity == event.identity, version.is_(None)
     of_key = select(UploadRow).where(UploadRow.bucket == event.bucket, UploadRow.object_key == event.key, same)
     return session.scalars(of_key.order_by(first, *newest).limit(1).with_for_update()).one_or_none()
 
