@@ -93,6 +93,28 @@ def test_the_same_event_three_times_is_one_row_and_one_task(consumer, client, st
     assert waiting(client, settings) == (0, 0)
 
 
+def test_a_deletion_closes_what_it_finds_and_needs_no_task(consumer, client, stores, sent, settings):
+    submit(client, settings, an_event(sequencer="01"), door="test")
+    gone = an_event(kind="deleted", event_id="gone", etag=None, sequencer="02", lane=Lane.BACKFILL)
+    for _ in range(2):
+        submit(client, settings, gone, door="test")
+    drain(consumer)
+    [upload] = sent
+    with stores.transaction() as transaction:
+        assert transaction.uploads.get(upload.id).deleted_at == gone.uploaded_at
+    assert waiting(client, settings) == (0, 0)
+
+
+def test_an_object_that_is_put_again_gets_a_task_again(consumer, client, stores, sent, settings):
+    submit(client, settings, an_event(sequencer="01"), door="test")
+    drain(consumer)
+    with stores.transaction() as transaction:
+        transaction.uploads.finish(sent[0].id, UploadState.DONE)
+    submit(client, settings, an_event(sequencer="03", event_id="again"), door="test")
+    drain(consumer)
+    assert [upload.id for upload in sent] == [sent[0].id] * 2
+
+
 def test_the_live_lane_goes_first(consumer, client, sent, settings):
     for lane in (Lane.BACKFILL, Lane.RESCORE, Lane.LIVE):
         submit(client, settings, an_event(f"{lane}.jpg", lane), door="test")
@@ -122,6 +144,7 @@ def test_what_cannot_be_understood_is_a_dead_letter_and_stops_nobody(
     [letter] = letters(stores)
     assert (letter.stage, letter.reason, letter.upload_id) == ("event", reason, None)
     assert letter.payload["fields"]
+    assert letter.payload["lane"] == "live"
     assert waiting(client, settings) == (0, 0)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InvalidEvent
 from pipeline.events import dump_event, events_from_s3, parse_event
-from pipeline.records import Lane, UploadEvent
+from pipeline.records import EventKind, Lane, Moment, UploadEvent
 
 MINIMAL = {"event_id": "e1", "bucket": "uploads", "key": "a/b.jpg", "uploaded_at": "2026-01-02T12:00:00Z"}
 
@@ -99,7 +99,13 @@ EVENTS = st.builds(
     version_id=st.none() | st.just("v1"),
     uploaded_at=st.datetimes(min_value=datetime(1900, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - bound only
     lane=st.sampled_from(Lane),
+    kind=st.sampled_from(EventKind),
 )
+
+
+def test_an_upload_is_said_as_before_there_were_deletions():
+    """So a door that is newer than its consumer does no harm."""
+    assert json.loads(dump_event(parse_event(json.dumps(MINIMAL)))) == MINIMAL
 
 
 @given(EVENTS)
@@ -161,12 +167,68 @@ def test_the_same_notification_is_the_same_event_and_another_object_another():
 
 
 @pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("ObjectRemoved:Delete", "of the object"),  # that version, for ever; or, without one, whatever the key held
+        ("s3:ObjectRemoved:Delete", "of the object"),
+        ("ObjectRemoved:DeleteMarkerCreated", None),  # the version is the marker's, which is nobody's
+        ("LifecycleExpiration:Delete", "of the object"),
+        ("LifecycleExpiration:DeleteMarkerCreated", None),
+    ],
+)
+def test_a_record_of_a_deletion(name, version):
+    record = json.loads(json.dumps(AWS_RECORD)) | {"eventName": name}
+    record["s3"]["object"]["versionId"] = "of the object"
+    [event] = events_from_s3({"Records": [record]})
+    assert (event.kind, event.version_id) == (EventKind.DELETED, version)
+    assert (event.key, event.sequencer) == ("summer 2025/café+1.jpg", "0055AED6DCD90281E5")
+    assert event.event_id != events_from_s3({"Records": [AWS_RECORD]})[0].event_id
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"), [("Permanently Deleted", "IYV3p45BT0ac8hjHg1houSdS1a.Mro8e"), ("Delete Marker Created", None)]
+)
+def test_a_deletion_on_event_bridge(kind, version):
+    detail = EVENT_BRIDGE["detail"] | {"deletion-type": kind}
+    [event] = events_from_s3(EVENT_BRIDGE | {"detail-type": "Object Deleted", "detail": detail})
+    assert (event.kind, event.key, event.version_id) == (EventKind.DELETED, "plain+key.jpg", version)
+
+
+def test_two_deletions_of_one_key_are_two_events_also_without_a_sequencer():
+    def event_id(time):
+        record = AWS_RECORD | {"eventName": "ObjectRemoved:Delete", "eventTime": time}
+        record["s3"] = {"bucket": {"name": "uploads"}, "object": {"key": "a.jpg"}}
+        return events_from_s3({"Records": [record]})[0].event_id
+
+    assert event_id("2026-01-02T12:00:00Z") == event_id("2026-01-02T12:00:00Z") != event_id("2026-01-02T12:00:01Z")
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier"),
+    [
+        (("02", 0), ("01", 5)),  # the sequencer decides, whatever the clocks say
+        (("A", 0), ("09", 0)),  # padded on the right: A0 > 09
+        (("0a", 0), ("09FF", 0)),
+        (("01", 2), (None, 1)),  # one of them has none: the time
+        ((None, 2), (None, 1)),
+    ],
+)
+def test_what_came_later(later, earlier):
+    one, other = (
+        Moment(sequencer, datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)) for sequencer, second in (later, earlier)
+    )
+    assert one.follows(other)
+    assert not other.follows(one)
+    assert not one.follows(one)
+
+
+@pytest.mark.parametrize(
     "payload",
     [
         {"Records": []},
-        {"Records": [AWS_RECORD | {"eventName": "ObjectRemoved:Delete"}]},
         {"Records": [AWS_RECORD | {"eventName": "s3:ObjectAccessed:Get"}]},
-        EVENT_BRIDGE | {"detail-type": "Object Deleted"},
+        {"Records": [AWS_RECORD | {"eventName": "ObjectTagging:Put"}]},
+        EVENT_BRIDGE | {"detail-type": "Object Tags Added"},
         {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "uploads"},
     ],
 )
