@@ -127,7 +127,7 @@ def test_a_replayed_letter_is_queued_and_sent(web, stores, settings, letter):
     [listed] = web.get("/v1/dead-letters").json()
     assert (listed["id"], listed["reason"], listed["attempts"]) == (letter.id, "DetectorUnavailable", 1)
     answer = web.post(f"/v1/dead-letters/{letter.id}/replay", json={"actor": "ann"})
-    assert (answer.status_code, answer.json()) == (202, {"upload_id": letter.upload_id})
+    assert (answer.status_code, answer.json()["upload_id"]) == (202, letter.upload_id)
     assert tasks_waiting(settings) == [letter.upload_id]
     with stores.transaction() as transaction:
         upload = transaction.uploads.get(letter.upload_id)

@@ -167,7 +167,7 @@ def test_a_body_has_a_limit(client, streams, announced):
 
 
 def test_a_notification_gets_surface_and_lane_from_the_url(client, streams):
-    payload = {"Records": [record("a+b%C3%A4.jpg"), record("gone.jpg", "ObjectRemoved:Delete")]}
+    payload = {"Records": [record("a+b%C3%A4.jpg"), record("seen.jpg", "ObjectAccessed:Get")]}
     answer = client.post("/v1/hooks/s3?surface=avatars&lane=rescore", json=payload, headers=KEY)
     assert answer.status_code == 202
     assert len(answer.json()["accepted"]) == 1

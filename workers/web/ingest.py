@@ -39,7 +39,7 @@ class Accepted(BaseModel):
 
 class AcceptedNotification(BaseModel):
     accepted: list[Accepted]
-    """Empty where the notification told of no new object."""
+    """Empty where the notification told of no object that came or went."""
 
 
 @router.post("/uploads", status_code=HTTPStatus.ACCEPTED)
@@ -61,7 +61,7 @@ async def accept_s3_notification(
     ] = "default",
     lane: Lane = Lane.LIVE,
 ) -> AcceptedNotification:
-    """Take the objects that an S3 notification tells of; whatever else happened to a bucket is ignored.
+    """Take the uploads and deletions that an S3 notification tells of; whatever else happened to a bucket is ignored.
 
     A notification names neither surface nor lane: give them in the URL that the bucket's notifications go to.
     """
