@@ -135,6 +135,7 @@ class PipelineTask(Task):  # type: ignore[type-arg]  # generic only in the stubs
     """Base of all tasks: log context, time taken, and the process's dependencies."""
 
     abstract = True
+    Request = "workers.acknowledge:Request"
 
     @property
     def dependencies(self) -> Dependencies:

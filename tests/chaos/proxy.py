@@ -59,7 +59,7 @@ class StoreProxy:
             def do_GET(self) -> None:
                 proxy._answer(self)
 
-            do_PUT = do_HEAD = do_POST = do_DELETE = do_GET
+            do_PUT = do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server looks for
 
             def log_message(self, *_: Any) -> None:
                 """Says nothing."""

@@ -1,0 +1,111 @@
+"""`python -m tests.chaos faults`: break everything on purpose, and count (`make chaos`)."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.cluster import running
+from tests.chaos.faults import FAULTS
+from tests.chaos.run import Row, run, warm_up
+
+app = typer.Typer(no_args_is_help=True, help="Break everything on purpose, and count.")
+
+COLUMNS = (
+    "acknow-\nledged",
+    "verdicts",
+    "dead\nletters",
+    "lost",
+    "doubled",
+    "over-\ntaken",
+    "by recon-\nciliation",
+    "refused,\ntried again",
+    "seconds to\nrecover",
+    "connections\nPostgres, Redis",
+    "orphans",
+    "kept",
+)
+"""Of the table, after the fault's name."""
+
+SOAK = "soak: all of them, one after the other, in one load"
+
+
+@app.callback()
+def group() -> None:
+    """Commands, not options."""
+
+
+@app.command()
+def faults(
+    count: Annotated[int, typer.Option(help="Distinct uploads under each fault.")] = 500,
+    rate: Annotated[float, typer.Option(help="Events per second.")] = 40,
+    seed: Annotated[int, typer.Option(help="Of load and order.")] = 0,
+    only: Annotated[str, typer.Option(help="Faults whose name contains this.")] = "",
+    soak: Annotated[bool, typer.Option(help="All of them in one load, at the end.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here too.")] = None,
+    logs: Annotated[Path | None, typer.Option(help="Keep the processes' logs here.")] = None,
+) -> None:
+    """Each fault in the middle of a load of its own, then all in one. Exit code 1: a promise was broken."""
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    chosen = [name for name in FAULTS if only in name]
+    rows: list[Row] = []
+    with console.status("Starting") as status, running(keep=logs) as cluster:
+        warm_up(cluster)
+        for name in chosen:
+            status.update(name)
+            rows.append(run(cluster, name, count=count, rate=rate, seed=seed))
+            console.print(_line(rows[-1]))
+            _save(rows, json_file)
+        if soak and not only:
+            order = random.Random(seed).sample(chosen, len(chosen))
+            status.update(SOAK)
+            rows.append(run(cluster, SOAK, count=4 * count, rate=rate, seed=seed, faults=order))
+            _save(rows, json_file)
+    console.print(
+        _table(rows, f"{count} uploads, 10 % of events repeated and 10 % overtaken, at {rate:g}/s; seed {seed}")
+    )
+    raise typer.Exit(0 if all(row.kept for row in rows) else 1)
+
+
+def _line(row: Row) -> str:
+    said = row.skipped or ("never recovered" if row.recovery is None else f"recovered in {row.recovery:.1f} s")
+    return f"{'ok' if row.kept else 'BROKEN'}: {row.fault}: {said}"
+
+
+def _table(rows: list[Row], title: str) -> Table:
+    table = Table(title=title, header_style="bold")
+    table.add_column("fault", max_width=48)
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*_cells(row))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    if row.skipped:
+        return [row.fault, f"not possible here: {row.skipped}"]
+    found = row.outcome
+    recovery = "never" if row.recovery is None else f"{row.recovery:.1f}"
+    lost, doubled = len(found.lost) + found.unfinished, len(found.doubled)
+    numbers = (row.acknowledged, found.verdicts, found.dead_letters, lost, doubled, len(row.overtaken))
+    numbers += (found.unannounced, row.refused)
+    connections = ", ".join(f"{more:+}" for more in row.connections)
+    return [row.fault, *map(str, numbers), recovery, connections, str(len(row.orphans)), "yes" if row.kept else "NO"]
+
+
+def _save(rows: list[Row], file: Path | None) -> None:
+    if file:
+        file.write_text(json.dumps([asdict(row) | {"kept": row.kept} for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    app()
