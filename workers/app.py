@@ -61,7 +61,9 @@ def create_app(settings: Settings) -> LenswatchApp:
     app = LenswatchApp("lenswatch", broker=settings.celery_broker, set_as_current=True)
     app.settings = settings
     app.conf.update(
-        include=[f"workers.tasks.{name}" for name in ("moderation", "monitoring", "retention", "retraining", "delivery")],
+        include=[
+            f"workers.tasks.{name}" for name in ("moderation", "monitoring", "retention", "retraining", "delivery")
+        ],
         **_messages(settings),
         **_worker(settings),
         beat_schedule=SCHEDULE,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.adapters.registry import Registry
     from pipeline.adapters.triton import TritonClient
+    from pipeline.erase import ErasureDeps
     from pipeline.examine import Examiner
     from pipeline.moderate import ModerationDeps
     from pipeline.ports import ObjectStore
@@ -115,6 +116,19 @@ class Dependencies:
         app = create_app(self.settings)
         self._opened.callback(app.close)
         return app
+
+    @cached_property
+    def erasure(self) -> ErasureDeps:
+        from pipeline.erase import ErasureDeps
+        from workers.waiting_events import StreamedEvents
+
+        return ErasureDeps(
+            transaction=self.stores.transaction,
+            events=StreamedEvents(self.redis, self.settings),
+            objects=self.objects,
+            model_bucket=self.settings.s3.model_bucket,
+            registry=self.registry,
+        )
 
     def moderation(self, transaction: Transaction) -> ModerationDeps:
         """What `moderate` needs, its stores in this transaction."""

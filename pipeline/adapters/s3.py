@@ -62,6 +62,10 @@ class S3ObjectStore:
                 for row in page.get("Contents", ()):
                     yield ObjectInfo(bucket, row["Key"], row["Size"], row["ETag"].strip('"'), row["LastModified"])
 
+    def delete(self, bucket: str, key: str) -> None:
+        with _errors_translated():
+            self._client.delete_object(Bucket=bucket, Key=key)
+
     def ensure_bucket(self, bucket: str) -> None:
         with _errors_translated():
             try:

@@ -20,11 +20,11 @@ import structlog
 from pipeline.drift import MISSING
 from pipeline.monitor import ScorerRegistry
 from pipeline.one_class import OneClassModel
-from pipeline.ports import Clock, TrainingStore, VerifiedPhoto
+from pipeline.ports import CONFIRMED_AI, Clock, TrainingStore, VerifiedPhoto
 from pipeline.records import ModelVersion
 from pipeline.retrain.fit import PhotoFeatures, fit_one_class
 from pipeline.retrain.gate import GateReport, judge
-from pipeline.retrain.select import NotEnough, Selection, camera, select, uploader
+from pipeline.retrain.select import NotEnough, Selection, Side, camera, select, uploader
 from pipeline.settings import Settings
 from pipeline.verdict import policy_for
 
@@ -46,8 +46,8 @@ class RefitRegistry(ScorerRegistry, Protocol):
     def promote(self, name: str, /, *, actor: str, reason: str) -> ModelVersion: ...
 
 
-class Reading(Protocol):
-    """A transaction, as far as retraining reads from it."""
+class TrainingTransaction(Protocol):
+    """A transaction, as far as retraining uses it."""
 
     @property
     def training(self) -> TrainingStore: ...
@@ -55,7 +55,7 @@ class Reading(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RetrainDeps:
-    transaction: Callable[[], AbstractContextManager[Reading]]
+    transaction: Callable[[], AbstractContextManager[TrainingTransaction]]
     registry: RefitRegistry
     settings: Settings
     clock: Clock
@@ -65,7 +65,7 @@ class Outcome(StrEnum):
     NOT_ENOUGH = "not_enough"
     """Too few photographs; nothing was fitted."""
     REFUSED = "refused"
-    """Published as challenger for people to look at; a check failed."""
+    """Published as challenger for people to look at; a check failed, or images of it were erased meanwhile."""
     PUBLISHED = "published"
     """Passed every check, and waits for a person to promote it."""
     PROMOTED = "promoted"
@@ -132,7 +132,8 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
         one_class=model.to_bytes(),
         card=_card(champion, chosen, model, tried, gate),
     )
-    outcome, reason = _settle(deps, champion, challenger, gate)
+    erased = _record_members(deps, challenger, chosen, generated)
+    outcome, reason = _settle(deps, champion, challenger, gate, erased)
     return RetrainReport(outcome, reason, champion.name, chosen.counts, challenger.name, gate)
 
 
@@ -153,10 +154,23 @@ def _read(deps: RetrainDeps, champion: ModelVersion) -> tuple[list[VerifiedPhoto
     return photos, generated
 
 
+def _record_members(
+    deps: RetrainDeps, challenger: ModelVersion, chosen: Selection, generated: Sequence[VerifiedPhoto]
+) -> int:
+    """Write down what the challenger was made from; returns how many of the images were erased while it was."""
+    sides = {photo.sha256: CONFIRMED_AI for photo in generated}
+    for side in Side:
+        sides |= {photo.sha256: side.value for photo in getattr(chosen, side.value)}
+    with deps.transaction() as transaction:
+        return len(sides) - transaction.training.record_members(challenger.id, sides)
+
+
 def _settle(
-    deps: RetrainDeps, champion: ModelVersion, challenger: ModelVersion, gate: GateReport
+    deps: RetrainDeps, champion: ModelVersion, challenger: ModelVersion, gate: GateReport, erased: int
 ) -> tuple[Outcome, str]:
     """Promote the challenger, or say why not."""
+    if erased:  # after the erasure looked for models that had used them: no report would name this one
+        return Outcome.REFUSED, f"{erased} of its images were erased while it was fitted"
     if not gate.passed:
         return Outcome.REFUSED, "; ".join(gate.failed)
     if not deps.settings.retrain.auto_promote:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, insert, select
 from sqlalchemy.orm import Session
 
 from pipeline.ports import VerifiedPhoto
-from pipeline.store.models import EmbeddingRow, ExifRow, ScoreRow, UploadRow
-from pipeline.store.models_ops import DecisionRow, ModelVersionRow
+from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow
+from pipeline.store.models_ops import DecisionRow, ModelVersionRow, TrainingMemberRow
 
 
 class Training:
@@ -32,6 +32,16 @@ class Training:
         agreed = UploadRow.sha256.in_(_agreed("not_camera", reviewers_needed))
         doubted = UploadRow.sha256.in_(select(DecisionRow.sha256).where(DecisionRow.label == "camera"))
         return self._photos(encoder_version, agreed & ~doubted, limit)
+
+    def record_members(self, model_version_id: int, sides: Mapping[str, str]) -> int:
+        there = select(MediaRow.sha256).where(MediaRow.sha256.in_(sides)).with_for_update(key_share=True, read=True)
+        rows = [
+            {"sha256": sha256, "model_version_id": model_version_id, "side": sides[sha256]}
+            for sha256 in self._session.scalars(there)
+        ]
+        if rows:
+            self._session.execute(insert(TrainingMemberRow), rows)
+        return len(rows)
 
     def _photos(self, encoder_version: int, chosen: ColumnElement[bool], limit: int) -> list[VerifiedPhoto]:
         first = _first_uploads(chosen)

@@ -46,6 +46,14 @@ def test_a_second_put_replaces(store):
     assert store.get(BUCKET, "twice", max_bytes=100) == b"new"
 
 
+def test_what_was_deleted_is_gone_and_deleting_it_again_is_no_error(store):
+    store.put(BUCKET, "gone", b"x")
+    for _ in range(2):
+        store.delete(BUCKET, "gone")
+    assert reason(store, "gone") is RejectReason.OBJECT_MISSING
+    assert [found.key for found in store.list_objects(BUCKET, "gone")] == []
+
+
 def test_the_size_cap(store):
     store.put(BUCKET, "large", b"x" * 101)
     assert reason(store, "large") is RejectReason.TOO_LARGE

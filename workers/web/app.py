@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 from workers import logs
 from workers.bootstrap import Dependencies
 from workers.door import Door
-from workers.web import dead_letters, ingest, operations, pages, problems, review, verdicts, webhooks
+from workers.web import dead_letters, erasure, ingest, operations, pages, problems, review, verdicts, webhooks
 from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit
 
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(SecurityHeaders)
-    for module in (ingest, verdicts, review, dead_letters, webhooks, operations, pages):
+    for module in (ingest, verdicts, review, dead_letters, erasure, webhooks, operations, pages):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
