@@ -114,10 +114,10 @@ def test_only_the_doors_take_signatures(client):
     [
         ({"bucket": "other"}, 403, "bucket_not_allowed"),
         ({"callback": "nobody"}, 422, "invalid_event"),  # a name that no webhook has
-        ({"callback": "http://evil.test"}, 422, "invalid_request"),  # no address at all
-        ({"url": "http://evil.test"}, 422, "invalid_request"),  # an unknown field
-        ({"key": ""}, 422, "invalid_request"),
-        ({"uploaded_at": "2026-01-01T00:00:00"}, 422, "invalid_request"),  # no time zone
+        ({"callback": "http://evil.test"}, 422, "invalid_event"),  # no address at all
+        ({"url": "http://evil.test"}, 422, "invalid_event"),  # an unknown field
+        ({"key": ""}, 422, "invalid_event"),
+        ({"uploaded_at": "2026-01-01T00:00:00"}, 422, "invalid_event"),  # no time zone
     ],
 )
 def test_what_is_wrong_with_an_event_is_said(client, streams, change, status, code):
