@@ -75,6 +75,51 @@ def faults(
     raise typer.Exit(0 if all(row.kept for row in rows) else 1)
 
 
+@app.command()
+def soak(
+    count: Annotated[int, typer.Option(help="Distinct uploads.")] = 10_000,
+    rate: Annotated[float, typer.Option(help="Events per second.")] = 40,
+    seed: int = 0,
+    patience: Annotated[float, typer.Option(help="Seconds for all of it.")] = 3600,
+) -> None:
+    """Memory of consumer, worker and web after a fifth of the events and after all. Exit code 1: over 10 % more."""
+    from tests.chaos.soak import soak as measure
+
+    with running() as cluster:
+        warm_up(cluster)
+        grown, left = measure(cluster, count=count, rate=rate, seed=seed, patience=patience)
+    table = Table(
+        "process", "MiB at 20 %", "MiB at 100 %", "growth", title=f"{count} uploads; {left} without an answer"
+    )
+    for row in grown:
+        table.add_row(row.process, f"{row.early:.1f}", f"{row.late:.1f}", f"{row.late / row.early - 1:+.1%}")
+    Console().print(table)
+    raise typer.Exit(0 if all(row.kept for row in grown) and not left else 1)
+
+
+@app.command()
+def lanes(
+    count: Annotated[int, typer.Option(help="Live uploads, each time.")] = 300,
+    rate: Annotated[float, typer.Option(help="Of them, per second.")] = 5,
+    backfill: Annotated[int, typer.Option(help="Uploads on the backfill lane beside them.")] = 5_000,
+    seed: int = 0,
+) -> None:
+    """The live lane's latency, alone and beside a backfill."""
+    from tests.chaos.lanes import measure, start_backfill
+
+    with running() as cluster:
+        warm_up(cluster)
+        alone = measure(cluster, "alone", count=count, rate=rate, seed=seed)
+        start_backfill(cluster, backfill, seed)
+        beside = measure(cluster, "beside-a-backfill", count=count, rate=rate, seed=seed)
+    table = Table(
+        "live lane", "uploads", "p50 ms", "p95 ms", "backfilled meanwhile", title="From the ledger to the verdict"
+    )
+    for row in (alone, beside):
+        table.add_row(row.name, str(row.uploads), f"{1000 * row.p50:.0f}", f"{1000 * row.p95:.0f}", str(row.backfilled))
+    Console().print(table)
+
+
 def _line(row: Row) -> str:
     said = row.skipped or ("never recovered" if row.recovery is None else f"recovered in {row.recovery:.1f} s")
     return f"{'ok' if row.kept else 'BROKEN'}: {row.fault}: {said}"

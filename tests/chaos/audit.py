@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import NotFound
 from tests.chaos.cluster import Cluster
 from tests.chaos.load import Feed
 
@@ -19,7 +18,11 @@ OUTCOMES = """
            count(DISTINCT v.id),
            count(DISTINCT d.id),
            coalesce(bool_or(u.state IN ('queued', 'scoring')), false),
-           coalesce(bool_or(a.id IS NOT NULL), false)
+           coalesce(bool_or(a.id IS NOT NULL), false),
+           EXISTS (
+               SELECT FROM uploads n JOIN verdicts nv ON nv.upload_id = n.id AND nv.superseded_at IS NULL
+               WHERE n.bucket = min(told.bucket) AND n.object_key = min(told.key)
+           )
     FROM told
     LEFT JOIN uploads u ON u.bucket = told.bucket AND u.object_key = told.key AND u.etag = told.etag
     LEFT JOIN announcements a ON a.upload_id = u.id AND a.event_id = told.event_id
@@ -47,7 +50,7 @@ class Outcome:
     """More than one row, verdict or dead letter, or one of each."""
 
     unannounced: int = 0
-    """Answered, though the ledger never saw the event: reconciliation found its object in the bucket."""
+    """The ledger never saw the event: reconciliation found its object, or the one that has replaced it since."""
 
     @property
     def settled(self) -> bool:
@@ -59,7 +62,12 @@ def look(cluster: Cluster, events: Collection[Mapping[str, Any]]) -> Outcome:
     columns = [[event[name] for event in events] for name in ("event_id", "bucket", "key", "etag")]
     outcome = Outcome()
     with cluster.sql() as connection:
-        for event_id, rows, verdicts, letters, unfinished, announced in connection.execute(OUTCOMES, columns):
+        for event_id, rows, verdicts, letters, unfinished, announced, key_has_verdict in connection.execute(
+            OUTCOMES, columns
+        ):
+            if not announced and (rows or key_has_verdict):
+                outcome.unannounced += 1
+                continue
             if unfinished:
                 outcome.unfinished += 1
             elif verdicts + letters == 0:
@@ -68,24 +76,17 @@ def look(cluster: Cluster, events: Collection[Mapping[str, Any]]) -> Outcome:
                 outcome.doubled.append(event_id)
             outcome.verdicts += bool(verdicts)
             outcome.dead_letters += bool(letters)
-            outcome.unannounced += bool(rows) and not announced
     return outcome
 
 
-def overtaken(cluster: Cluster, feed: Feed, acknowledged: Collection[str]) -> list[str]:
-    """Keys whose verdict is not that of the newest event, though that was acknowledged and has a verdict."""
+def overtaken(cluster: Cluster, feed: Feed) -> list[str]:
+    """Keys whose verdict is about older bytes than those that the object holds now."""
     wrong = []
-    bucket = cluster.settings.s3.buckets[0]
-    for key, event_id in feed.current.items():
-        if event_id not in acknowledged:
-            continue
+    for key, event in feed.current.items():
         with cluster.dependencies.stores.transaction() as transaction:
-            try:
-                view = transaction.verdicts.of_object(bucket, key)
-            except NotFound:
-                view = None
-        if view is not None and view.event_id != event_id:
-            wrong.append(key)
+            view = transaction.verdicts.of_object(event["bucket"], key)
+            if view is not None and transaction.uploads.get(view.upload_id).event.etag != event["etag"]:
+                wrong.append(key)
     return wrong
 
 

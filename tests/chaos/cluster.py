@@ -8,8 +8,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,6 +44,7 @@ IMPATIENT = {
     "LENSWATCH_WORKER__STALE_AFTER": "PT25S",
     "LENSWATCH_WORKER__RETRY_DELAY": "PT1S",
     "LENSWATCH_WORKER__RECLAIM_IDLE": "PT5S",
+    "LENSWATCH_WORKER__RECONCILE_GRACE": "PT1S",
     "LENSWATCH_S3__CONNECT_TIMEOUT": "2",
     "LENSWATCH_S3__READ_TIMEOUT": "4",
     "LENSWATCH_TRITON__TIMEOUT": "5",
@@ -62,31 +63,23 @@ class Cluster:
         self.settings = Settings()
         self.dependencies = Dependencies(self.settings)
         self.processes = {process.name: process for process in services.describe(stack.folder)}
-        self.restarts = 0
-        self._given_up: set[str] = set()
-        self._orders = threading.RLock()
-        self._done = threading.Event()
 
     def start(self) -> None:
         for process in self.processes.values():
             process.start()
 
     def stop(self) -> None:
-        self._done.set()
-        with self._orders:
-            for process in self.processes.values():
-                process.ask_to_stop()
-            for process in self.processes.values():
-                process.stop()
+        for process in self.processes.values():
+            process.ask_to_stop()
+        for process in self.processes.values():
+            process.stop()
 
     def watch(self) -> None:
         """Start again what has ended, until told to stop. Not in a thread: the kernel ends a child with its thread."""
-        with self._orders:
-            for name, process in self.processes.items():
-                if name not in self._given_up and not process.alive:
-                    time.sleep(RESTART_DELAY)
-                    process.start()
-                    self.restarts += 1
+        for process in self.processes.values():
+            if not process.alive:
+                time.sleep(RESTART_DELAY)
+                process.start()
 
     @property
     def api_key(self) -> str:
@@ -102,6 +95,27 @@ class Cluster:
     def pool(self, name: str) -> list[psutil.Process]:
         """The processes in which a worker runs its tasks."""
         return psutil.Process(self.processes[name].pid).children()
+
+    def lenswatch(self, *command: str) -> None:
+        """Run a command of Lenswatch as its operator does."""
+        subprocess.run([sys.executable, "-m", "workers", *command], check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+    @contextmanager
+    def redeployed(self, environment: dict[str, str]) -> Iterator[None]:
+        """All processes are stopped, and started with more in their environment; at the end, without it again."""
+        os.environ.update(environment)
+        self._redeploy()
+        try:
+            yield
+        finally:
+            for name in environment:
+                del os.environ[name]
+            self._redeploy()
+
+    def _redeploy(self) -> None:
+        self.stop()
+        self.processes = {process.name: process for process in services.describe(self.stack.folder)}
+        self.start()
 
     @contextmanager
     def away(self, server: Server, *, kill: bool = True) -> Iterator[None]:

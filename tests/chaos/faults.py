@@ -23,8 +23,12 @@ FAULTS: dict[str, Fault] = {}
 
 LIVE = "worker-live"
 
+WIPING = "Redis wiped (FLUSHALL), then reconciled"
+
 INTO_THE_STAGE = 1.5
 """Seconds until the live worker is surely waiting in the stage that was blocked."""
+
+LIBFAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 
 NAN_MODEL = """
 import numpy as np
@@ -134,12 +138,14 @@ def redis_killed(cluster: Cluster) -> None:
         cluster.rest(3)
 
 
-@fault("Redis wiped (FLUSHALL)")
+@fault(WIPING)
 def redis_wiped(cluster: Cluster) -> None:
     """With entries in the streams that no ledger row knows: only the bucket still does (`lenswatch reconcile`)."""
     with cluster.frozen(*_tree(cluster.processes["consumer"].pid)), cluster.redis() as client:
         cluster.rest(1)
         client.flushall()
+    cluster.rest(2)  # the older ones of what the streams hold now
+    cluster.lenswatch("reconcile", "--repair", "--lane", "live")
 
 
 @fault("Postgres restarted")
@@ -240,6 +246,20 @@ def disk_full(cluster: Cluster) -> None:
     ballast = cluster.work_folder / "ballast"
     with _filled(ballast):
         cluster.rest(6)
+
+
+@fault("clock jumps back an hour, then ahead")
+def clock_jumps(cluster: Cluster) -> None:
+    """Of all our processes; Postgres and Redis keep the time."""
+    if not LIBFAKETIME.exists():
+        raise NotPossible("Debian's libfaketime is not installed")
+    offset = cluster.work_folder / "clock"
+    offset.write_text("+0")
+    lies = {"LD_PRELOAD": str(LIBFAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1"}
+    with cluster.redeployed(lies | {"DONT_FAKE_MONOTONIC": "1"}):
+        for jump in ("-3600", "+3600", "+0"):
+            offset.write_text(jump)
+            cluster.rest(5)
 
 
 class NotPossible(Exception):

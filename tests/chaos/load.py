@@ -31,34 +31,45 @@ class Feed:
     """Events in the order in which the door gets them, their objects in the bucket already."""
 
     events: list[dict[str, Any]]
-    current: dict[str, str]
-    """Key -> event id that tells of the object as it is now."""
+    current: dict[str, dict[str, Any]]
+    """Key -> event that tells of the object as it is now."""
 
 
-def make_feed(cluster: Cluster, name: str, count: int, *, seed: int, lane: str = "live") -> Feed:
+def make_feed(
+    cluster: Cluster,
+    name: str,
+    count: int,
+    *,
+    seed: int,
+    lane: str = "live",
+    repeated: float = REPEATED,
+    overtaken: float = OVERTAKEN,
+    callbacks: float = CALLBACKS,
+) -> Feed:
     """Put `count` distinct small images into the bucket under `name`, and make their events."""
     random_ = random.Random(f"{name}:{seed}")
     bucket = cluster.settings.s3.buckets[0]
     objects = cluster.dependencies.objects
     first: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
-    current: dict[str, str] = {}
+    current: dict[str, dict[str, Any]] = {}
     for number in range(count):
         key = f"{name}/{number:05}.jpg"
-        versions = 2 if random_.random() < OVERTAKEN else 1
+        versions = 2 if random_.random() < overtaken else 1
         told = []
         for version in range(versions):
             etag = objects.put(bucket, key, jpeg(photo(64, 64, seed=random_.getrandbits(48))))
-            told.append(_event(bucket, key, etag, name, version, lane, wants_callback=random_.random() < CALLBACKS))
+            told.append(_event(bucket, key, etag, name, version, lane, wants_callback=random_.random() < callbacks))
         first.append(told[-1])
         late += told[:-1]
-        current[key] = told[-1]["event_id"]
-    late += random_.sample(first, round(count * REPEATED))
-    events = list(first)
-    for event in late:  # anywhere after the event that it repeats or is older than
-        after = next(place for place, other in enumerate(events) if other["key"] == event["key"])
-        events.insert(random_.randint(after + 1, len(events)), event)
-    return Feed(events, current)
+        current[key] = told[-1]
+    late += random_.sample(first, round(count * repeated))
+    events = [(float(place), event) for place, event in enumerate(first)]
+    places = {event["key"]: place for place, event in events}
+    # Anywhere after the event that it repeats, or is older than.
+    events += [(random_.uniform(places[event["key"]], count), event) for event in late]
+    events.sort(key=lambda placed: placed[0])
+    return Feed([event for _, event in events], current)
 
 
 def _event(
