@@ -34,7 +34,7 @@ python_library = LD_LIBRARY_PATH=$(call python_says,sysconfig.get_config_var('LI
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install system up demo test lint types layers check fmt audit bench clean
+.PHONY: help install system up demo test lint types layers check fmt audit bench chaos soak lanes clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,16 @@ audit: $(INSTALLED) ## known vulnerabilities in the pinned dependencies (asks th
 
 bench: install ## images per second and the share of each stage
 	@$(BIN)/lenswatch bench --images 200 $(ARGS)
+
+chaos: install ## break everything on purpose under load, one fault a row; half an hour (ARGS="--only Redis")
+	$(call apt,test -e /usr/lib/*/faketime/libfaketime.so.1,libfaketime,one of the faults is a clock that jumps)
+	@$(BIN)/python -m tests.chaos faults $(ARGS)
+
+soak: install ## does memory grow over 10,000 events?
+	@$(BIN)/python -m tests.chaos soak $(ARGS)
+
+lanes: install ## latency of live uploads, alone and beside a backfill of 5,000
+	@$(BIN)/python -m tests.chaos lanes $(ARGS)
 
 clean: ## remove the virtual environment, Triton's server and caches; data in .lenswatch stays
 	rm -rf $(VENV) $(TRITON) $(AUDIT) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \

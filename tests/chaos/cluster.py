@@ -98,7 +98,8 @@ class Cluster:
 
     def lenswatch(self, *command: str) -> None:
         """Run a command of Lenswatch as its operator does."""
-        subprocess.run([sys.executable, "-m", "workers", *command], check=True, timeout=120, stdout=subprocess.DEVNULL)
+        program = [sys.executable, "-m", "workers", *command]
+        subprocess.run(program, check=True, timeout=120, stdout=subprocess.DEVNULL, env=os.environ)
 
     @contextmanager
     def redeployed(self, environment: dict[str, str]) -> Iterator[None]:
