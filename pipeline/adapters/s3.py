@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, SSLError
 
 from pipeline.errors import ObjectStoreUnavailable, RejectedUpload, RejectReason
 from pipeline.ports import ObjectInfo
@@ -82,6 +82,7 @@ def _client(settings: S3Settings) -> S3Client:
         "s3",
         endpoint_url=settings.endpoint_url,
         region_name=settings.region,
+        verify=str(settings.tls_ca) if settings.tls_ca else True,
         aws_access_key_id=key_id.get_secret_value() if key_id else None,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
         config=Config(
@@ -106,6 +107,8 @@ def _errors_translated(missing: Set[str] = frozenset()) -> Iterator[None]:
         if _code(error) in missing:
             raise RejectedUpload(RejectReason.OBJECT_MISSING, _code(error)) from error
         raise ObjectStoreUnavailable(_code(error)) from error
+    except SSLError as error:
+        raise ObjectStoreUnavailable(str(error)) from error  # what is wrong with the certificate
     except BotoCoreError as error:
         raise ObjectStoreUnavailable(type(error).__name__) from error
 

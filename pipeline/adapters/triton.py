@@ -34,7 +34,8 @@ class TritonClient:
 
     def __init__(self, settings: TritonSettings) -> None:
         self._timeout = settings.timeout
-        self._client = triton.InferenceServerClient(settings.url, ssl=settings.tls)
+        ca = str(settings.tls_ca) if settings.tls_ca else None
+        self._client = triton.InferenceServerClient(settings.url, ssl=settings.tls, root_certificates=ca)
 
     def infer(self, model: str, version: int, patches: NDArray[np.uint8], outputs: Sequence[str]) -> Arrays:
         """Outputs of one image, without the batch dimension. `patches` is uint8 (n, 64, 64, 3).
