@@ -1,16 +1,19 @@
 """Buckets against the ledger: objects that nobody announced, uploads whose object is gone.
 
-Both sides come in the order of their keys, and only the row at hand of each is held: memory does not grow with a bucket.
-A difference is mended by an event like any other, so the ledger learns of it by its one way in.
+Both sides come in the order of their keys, and only the row at hand of each is held: memory does not grow with a
+bucket. A difference is mended by an event like any other, so the ledger learns of it by its one way in.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 
 from pipeline.errors import ObjectStoreUnavailable
 from pipeline.ports import ObjectInfo
@@ -42,28 +45,38 @@ class Difference:
 
 
 def compare(
-    bucket: str, objects: Iterable[ObjectInfo], entries: Iterable[LedgerEntry], *, before: datetime
+    bucket: str,
+    objects: Iterable[ObjectInfo],
+    entries: Iterable[LedgerEntry],
+    *,
+    before: datetime,
+    since: datetime | None = None,
 ) -> Iterator[Difference | None]:
-    """What differs, key by key; None for a key that agrees. What is younger than `before` is passed over.
+    """What differs, key by key; None for a key that agrees.
+
+    What is younger than `before` is passed over: its event may be on its way. So are objects from before `since`: the
+    ledger may have forgotten them.
 
     Raises:
         ObjectStoreUnavailable: also where the server does not list in the order of keys, as S3 does.
     """
-    listed, recorded = _ordered(objects), iter(entries)
-    found, entry = next(listed, None), next(recorded, None)
-    while found is not None or entry is not None:
-        if entry is None or (found is not None and found.key < entry.key):
-            assert found is not None
-            yield _missing(bucket, found, before)
-            found = next(listed, None)
-        elif found is None or entry.key < found.key:
+    by_key = attrgetter("key")
+    sides: Iterator[ObjectInfo | LedgerEntry] = heapq.merge(_ordered(objects), entries, key=by_key)
+    for key, group in groupby(sides, key=by_key):
+        found: ObjectInfo | None = None
+        entry: LedgerEntry | None = None
+        for one in group:
+            if isinstance(one, ObjectInfo):
+                found = one
+            else:
+                entry = one
+        if found is not None:
+            agrees = entry is not None and entry.etag in (None, found.etag)
+            passed_over = found.last_modified >= before or (since is not None and found.last_modified < since)
+            yield None if agrees or passed_over else Difference(Finding.MISSING, bucket, key, found.etag)
+        elif entry is not None:
             is_old = entry.received_at < before
-            yield Difference(Finding.VANISHED, bucket, entry.key, entry.etag) if is_old else None
-            entry = next(recorded, None)
-        else:
-            agrees = entry.etag is None or entry.etag == found.etag
-            yield None if agrees else _missing(bucket, found, before)
-            found, entry = next(listed, None), next(recorded, None)
+            yield Difference(Finding.VANISHED, bucket, key, entry.etag) if is_old else None
 
 
 def mending(difference: Difference, *, seen_at: datetime, surface: str, lane: Lane) -> UploadEvent:
@@ -80,10 +93,6 @@ def mending(difference: Difference, *, seen_at: datetime, surface: str, lane: La
         surface=surface,
         lane=lane,
     )
-
-
-def _missing(bucket: str, found: ObjectInfo, before: datetime) -> Difference | None:
-    return Difference(Finding.MISSING, bucket, found.key, found.etag) if found.last_modified < before else None
 
 
 def _ordered(objects: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:

@@ -36,9 +36,10 @@ def reconcile_bucket(
         ObjectStoreUnavailable, StoreUnavailable, StreamUnavailable: what was mended until then stays so.
     """
     counts = Counter({"agree": 0, **{finding.value: 0 for finding in Finding}})
-    started = deps.clock.now()
-    before = started - deps.settings.worker.reconcile_grace
-    for difference in compare(bucket, deps.objects.list_objects(bucket), ledger(deps, bucket), before=before):
+    started, kept = deps.clock.now(), deps.settings.retention.uploads
+    before, since = started - deps.settings.worker.reconcile_grace, started - kept if kept else None
+    listing = deps.objects.list_objects(bucket)
+    for difference in compare(bucket, listing, ledger(deps, bucket), before=before, since=since):
         on_key(difference)
         counts[difference.finding.value if difference else "agree"] += 1
         if difference is not None and repair:

@@ -12,7 +12,7 @@ from pipeline.store.verdicts import Verdicts, payload
 
 
 def announce(session: Session, upload: UploadRow, event: UploadEvent) -> None:
-    """Keep the event beside its upload, whose row the caller holds. One that comes after the verdict is answered now."""
+    """Keep the event beside its upload, whose row the caller holds. After the verdict, it is answered at once."""
     announcement = session.scalars(
         insert(AnnouncementRow)
         .values(upload_id=upload.id, event_id=event.event_id, callback=event.callback)

@@ -15,7 +15,7 @@ class Inventory:
         self._session = session
 
     def page(self, bucket: str, *, after: str, limit: int) -> list[LedgerEntry]:
-        """The next keys that hold an object, in the order of their bytes; `after` is the last one of the page before."""
+        """The next keys that hold an object, in the order of their bytes; `after` is the last one that was read."""
         keys = (
             select(UploadRow.object_key)
             .distinct()

@@ -15,7 +15,6 @@ from pipeline.errors import RejectReason
 from pipeline.records import FEATURE_DIM, Lane, NotApplicableReason, UploadState, VerdictKind
 from pipeline.store.base import Base, Id, Json, one_of
 
-
 ObjectKey = Annotated[str, mapped_column(Text(collation="C"))]
 """Keys are bytes, not language, and S3 lists them in this order."""
 

@@ -108,7 +108,8 @@ class Uploads:
         is_newer = event.moment.follows(moment_of(row))
         if is_newer:
             row.sequencer, row.uploaded_at = event.sequencer, event.uploaded_at
-        deleted_at = deletion_of(self._session, row)
+        # What deleted an old row may be forgotten by now, so only news opens it again.
+        deleted_at = deletion_of(self._session, row) or (None if is_newer else row.deleted_at)
         if deleted_at is not None:
             self._close(row, deleted_at)
             return False

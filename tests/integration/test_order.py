@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from pipeline.errors import Conflict, NotFound, Overtaken
 from pipeline.records import EventKind, UploadEvent, UploadState, VerdictKind
-from pipeline.store.models import UploadRow
+from pipeline.store.models import DeletionRow, UploadRow
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination, make_verdict
 
 KEY = "same.jpg"
@@ -214,6 +214,18 @@ def test_a_rejection_for_deletion_is_not_written_when_the_object_is_back(stores)
         take(tx, created(3))
         with pytest.raises(Overtaken):
             tx.results.save_verdict(begun, make_examination(sha256=""), make_verdict(VerdictKind.REJECTED), model)
+
+
+def test_a_deletion_that_was_forgotten_still_holds_until_there_is_news(stores):
+    """Deletions are kept for a month, uploads for a year."""
+    with stores.transaction() as tx:
+        take(tx, created(1), deleted(2))
+        tx.uploads._session.execute(delete(DeletionRow))
+        take(tx, created(1, event_id="a backfill", sequencer=None))
+        with pytest.raises(NotFound):
+            tx.uploads.newest("uploads", KEY)
+        take(tx, created(3))
+        assert tx.uploads.newest("uploads", KEY)
 
 
 def test_a_version_that_is_deleted_leaves_the_others(stores):

@@ -66,6 +66,12 @@ def test_any_two_sides(listed, recorded):
     assert found.count(None) == len(listed & recorded)
 
 
+def test_what_the_ledger_has_forgotten_is_not_missed():
+    old, young = there("a", time=NOON - timedelta(days=9)), there("b", time=NOON - timedelta(days=7))
+    found = list(compare("uploads", [old, young], [], before=NOON, since=NOON - timedelta(days=8)))
+    assert [one and one.key for one in found] == [None, "b"]
+
+
 def test_a_side_is_read_no_further_than_the_other_needs():
     """Memory does not grow with a bucket."""
     read = []
