@@ -14,7 +14,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,8 +91,10 @@ def main(
         warm_up = Case("warm-up", "warm-up.jpg", "", frozenset(), images.camera_jpeg())
         run(running, [warm_up], timeout)  # so that the first file pays for no start
         before = workers(running)
+        started = _cpu_seconds(before)
         answers = run(running, cases, timeout)
         after = workers(running)
+        cpu = (_cpu_seconds(after) - started) / len(cases)
         facts = {"dead letters": _count(running, "dead_letters"), "worker processes lost": len(before - after)}
         facts["EXIF from the fallback"] = _count(running, "exif", "reader = 'pillow'")
         peaks = {f"worker-{worker.lane}": worker.peak for worker in sorted(after, key=lambda worker: worker.lane)}
@@ -101,6 +103,7 @@ def main(
         console.print(table)
     for name, count in facts.items():
         console.print(f"{name}: {count}")
+    console.print(f"CPU of the workers a file, ExifTool included, Triton not: {cpu:.3f} s")
     broken = list(broken_promises(cases, answers, facts, peaks))
     for promise in broken:
         console.print(f"BROKEN: {promise}", style="bold red", markup=False)
@@ -144,7 +147,17 @@ def large_photographs() -> Iterator[Case]:
 # The run -------------------------------------------------------------------------------------------------------------
 
 
-def run(running: Launched, cases: Iterable[Case], timeout: float) -> list[Answer]:
+def run(running: Launched, cases: list[Case], timeout: float) -> list[Answer]:
+    """What became of all. A key that the object store took and then lost (rclone: a new line) is no fault of the
+    file's, which is announced again under its own name."""
+    answers = _run(running, cases, timeout)
+    lost = [case for case, answer in zip(cases, answers, strict=True) if answer.reason == "object_missing"]
+    again = _run(running, [replace(case, key=case.name) for case in lost], timeout)
+    found = {answer.name: answer for answer in (*answers, *again)}
+    return list(found.values())
+
+
+def _run(running: Launched, cases: Iterable[Case], timeout: float) -> list[Answer]:
     """Announce all, wait for all, and read what became of them."""
     deps = running.dependencies
     events = {_announce(deps, case): case for case in cases}
@@ -198,6 +211,12 @@ def workers(running: Launched) -> set[WorkerProcess]:
 
 def _children(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children()
+
+
+def _cpu_seconds(processes: Iterable[WorkerProcess]) -> float:
+    """Of pool processes and their ExifTools."""
+    families = [[psutil.Process(worker.pid), *_children(worker.pid)] for worker in processes]
+    return sum(sum(member.cpu_times()[:2]) for family in families for member in family)
 
 
 def _peak(pid: int) -> int:
