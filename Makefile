@@ -34,7 +34,7 @@ python_library = LD_LIBRARY_PATH=$(call python_says,sysconfig.get_config_var('LI
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install system up demo test lint types layers check fmt audit bench chaos soak lanes clean
+.PHONY: help install system up demo test lint types layers check fmt audit bench chaos soak lanes hostile fuzz clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,12 @@ soak: install ## does memory grow over 10,000 events?
 
 lanes: install ## latency of live uploads, alone and beside a backfill of 5,000
 	@$(BIN)/python -m tests.chaos lanes $(ARGS)
+
+hostile: install ## hostile files through the whole stack, a table, and every promise checked (ARGS="--shared DIR")
+	@$(BIN)/python -m tests.chaos.hostile $(ARGS)
+
+fuzz: $(INSTALLED) ## coverage-guided fuzzing of what reads untrusted bytes; an hour (ARGS="--seconds 60")
+	@for target in decode events exif provenance; do $(BIN)/python -m tests.fuzz $$target $(ARGS) || exit 1; done
 
 clean: ## remove the virtual environment, Triton's server and caches; data in .lenswatch stays
 	rm -rf $(VENV) $(TRITON) $(AUDIT) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \
