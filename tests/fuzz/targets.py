@@ -14,12 +14,13 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
-from pipeline.decode import decode
+from pipeline.adapters.pillow_exif import PillowExifReader
+from pipeline.decode import decode, sniff
 from pipeline.errors import InvalidEvent, RejectedUpload
 from pipeline.events import dump_event, events_from_s3, parse_event
 from pipeline.exif import MAX_WARNINGS, TEXT_LIMIT, exif_facts
 from pipeline.provenance import MAX_CLAIMS, find_claims
-from pipeline.records import UploadEvent
+from pipeline.records import ExifFacts, ProvenanceClaim, UploadEvent
 from pipeline.settings import LimitSettings
 
 LIMITS = LimitSettings(max_pixels=1_000_000)
@@ -51,7 +52,22 @@ def notification(payload: Any) -> None:
 
 def metadata(tags: Mapping[str, Any]) -> None:
     """Any tags become facts and claims that JSON, Postgres, a log line and a page can hold, and not many of them."""
-    facts, claims = exif_facts(tags, "exiftool"), find_claims(tags)
+    _presentable(exif_facts(tags, "exiftool"), find_claims(tags))
+
+
+def image(content: bytes) -> None:
+    """Bytes become pixels or are rejected, and what Pillow reads of their metadata is as presentable as any."""
+    with suppress(RejectedUpload):
+        pixels = decode(content, LIMITS).pixels
+        assert pixels.shape[2] == 3
+        assert 0 < pixels.shape[0] * pixels.shape[1] <= LIMITS.max_pixels
+    format = sniff(content)
+    if format:
+        facts, tags = PillowExifReader().read(content, format)
+        _presentable(facts, find_claims(tags))
+
+
+def _presentable(facts: ExifFacts, claims: tuple[ProvenanceClaim, ...]) -> None:
     assert len(facts.warnings) <= MAX_WARNINGS
     assert len(claims) <= MAX_CLAIMS
     texts = [*facts.warnings, *(text for claim in claims for text in asdict(claim).values())]
@@ -60,14 +76,6 @@ def metadata(tags: Mapping[str, Any]) -> None:
     said = json.dumps([dict(facts.tags), texts], allow_nan=False, ensure_ascii=False)
     assert "\0" not in said
     said.encode()
-
-
-def image(content: bytes) -> None:
-    """Bytes become pixels or are rejected."""
-    with suppress(RejectedUpload):
-        pixels = decode(content, LIMITS).pixels
-        assert pixels.shape[2] == 3
-        assert 0 < pixels.shape[0] * pixels.shape[1] <= LIMITS.max_pixels
 
 
 def _storable(found: UploadEvent) -> None:
