@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 
 from pipeline.records import UploadEvent
 from pipeline.settings import Settings
-from workers.stream import APPEND, Append, translated
+from workers.stream import APPEND, Append, translate
 
 MOST_AT_ONCE = 500
 
@@ -58,8 +58,7 @@ class Door:
         self._waiting.append((append, answer))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
-        with translated():
-            return append.read(await answer)
+        return append.read(await answer)
 
     async def _send(self) -> None:
         while batch := self._waiting[:MOST_AT_ONCE]:
@@ -78,6 +77,6 @@ class Door:
                 for append in appends:
                     pipe.eval(APPEND, len(append.keys), *append.keys, *append.arguments)
                 replies: list[Any] = await pipe.execute(raise_on_error=False)
-                return replies
-        except Exception as error:  # every caller must get it, whatever it is
-            return [error] * len(appends)
+        except Exception as error:  # every caller must get it, whatever it is, and in an object of its own
+            return [translate(error) for _ in appends]
+        return [translate(reply) if isinstance(reply, Exception) else reply for reply in replies]

@@ -180,6 +180,14 @@ def translated() -> Iterator[None]:
     try:
         yield
     except redis.RedisError as error:
-        if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
-            raise StreamUnavailable(f"{type(error).__name__}: {error}") from error
-        raise
+        translation = translate(error)
+        if translation is error:
+            raise
+        raise translation from error
+
+
+def translate(error: Exception) -> Exception:
+    """The same error, or a StreamUnavailable where it may pass."""
+    if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
+        return StreamUnavailable(f"{type(error).__name__}: {error}")
+    return error

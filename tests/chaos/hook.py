@@ -42,7 +42,7 @@ from workers.local.redis import RedisServer
 
 CONNECTIONS = 256
 PATIENCE = 10  # s for one answer
-TAKE_OVER = 180  # s that the consumer may need afterwards
+STANDSTILL = 60  # s without a new row, after which what is still missing counts as lost
 UP, DOWN, BACK = "redis up", "redis killed", "redis back"
 
 
@@ -187,11 +187,13 @@ def processes(folder: Path, environment: dict[str, str], port: int) -> Iterator[
 def lost(phase: Phase, settings: Settings) -> int:
     """Acknowledged events that are not in the ledger once the consumer had time for them."""
     dsn = settings.postgres.dsn.get_secret_value().replace("+psycopg", "")
-    missing, deadline = set(phase.acknowledged), time.monotonic() + TAKE_OVER
+    missing, seen_at = set(phase.acknowledged), time.monotonic()
     with psycopg.connect(dsn, autocommit=True, connect_timeout=5) as connection:
-        while missing and time.monotonic() < deadline:
-            known = connection.execute("SELECT event_id FROM uploads WHERE event_id = ANY(%s)", [list(missing)])
-            missing -= {event_id for (event_id,) in known}
+        while missing and time.monotonic() < seen_at + STANDSTILL:
+            rows = connection.execute("SELECT event_id FROM uploads WHERE event_id = ANY(%s)", [list(missing)])
+            if known := {event_id for (event_id,) in rows}:
+                missing -= known
+                seen_at = time.monotonic()
             time.sleep(1 if missing else 0)
     return len(missing)
 

@@ -20,7 +20,7 @@ dir {data}
 daemonize no
 # What was acknowledged at the door survives a crash, and memory pressure refuses writes instead of dropping queues.
 appendonly yes
-appendfsync everysec
+appendfsync always
 maxmemory-policy noeviction
 save ""
 """

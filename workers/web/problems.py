@@ -54,7 +54,7 @@ def documented(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of `app` as a problem."""
+    """Answer every error of `app` as a problem. The handlers are coroutines: others would each cost a thread's turn."""
     app.exception_handler(PipelineError)(_pipeline_error)
     app.exception_handler(HTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_validation_error)
@@ -77,7 +77,7 @@ def problem(
     )
 
 
-def _pipeline_error(_request: Request, error: PipelineError) -> JSONResponse:
+async def _pipeline_error(_request: Request, error: PipelineError) -> JSONResponse:
     status, code = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
     if not isinstance(error, RetryableError):
         return problem(status, code, str(error))
@@ -90,17 +90,17 @@ def _pipeline_error(_request: Request, error: PipelineError) -> JSONResponse:
     return problem(status, code, detail, headers={"Retry-After": str(wait)})
 
 
-def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
+async def _http_error(_request: Request, error: HTTPException) -> JSONResponse:
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers) if error.headers else None
     return problem(status, status.name.lower(), str(error.detail), headers=headers)
 
 
-def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
+async def _validation_error(_request: Request, error: RequestValidationError) -> JSONResponse:
     errors = [{"field": ".".join(map(str, found["loc"])), "message": found["msg"]} for found in error.errors()]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request", errors=jsonable_encoder(errors))
 
 
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("request_failed", path=request.url.path, exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error")
