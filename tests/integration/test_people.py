@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
-from pipeline.errors import Conflict
+from pipeline.errors import Conflict, NotFound
 from pipeline.records import UploadState, VerdictKind
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, add_verdict
@@ -174,3 +175,57 @@ def tasks_waiting(settings):
     with connect(settings.redis) as client:
         messages = [json.loads(message) for message in client.lrange(queue_name("live"), 0, -1)]
     return [int(message["headers"]["argsrepr"].strip("[]")) for message in messages]
+
+
+@pytest.fixture
+def abandoned(stores):
+    """A webhook that was given up on; its delivery id."""
+    with stores.transaction() as tx:
+        add_verdict(tx, add_model(tx), callback="main", event_id="e-1")
+        [delivery] = tx.outbox.claim(limit=1, lease=timedelta(minutes=1))
+        tx.outbox.abandon(delivery.id, error="HTTP 503")
+    return str(delivery.delivery_id)
+
+
+def test_a_webhook_is_replayed_by_http(stores, web, abandoned):
+    [listed] = web.get("/v1/webhooks").json()
+    assert (listed["delivery_id"], listed["state"], listed["last_error"]) == (abandoned, "abandoned", "HTTP 503")
+    assert listed == web.get(f"/v1/webhooks/{abandoned}").json()
+    replayed = web.post(f"/v1/webhooks/{abandoned}/replay", json={"actor": "ann"})
+    assert (replayed.status_code, replayed.json()["state"], replayed.json()["attempts"]) == (202, "waiting", 0)
+    with stores.transaction() as tx:
+        [again] = tx.outbox.claim(limit=10, lease=timedelta(minutes=1))
+    assert str(again.delivery_id) == abandoned
+
+
+def test_all_of_an_endpoint_are_replayed_by_http(web, abandoned):
+    assert web.post("/v1/webhooks/replay?callback=other", json={"actor": "ann"}).json() == {"count": 0}
+    assert web.post("/v1/webhooks/replay?callback=main", json={"actor": "ann"}).json() == {"count": 1}
+    assert web.post("/v1/webhooks/replay?callback=main", json={"actor": "ann"}).json() == {"count": 0}
+    assert [one["delivery_id"] for one in web.get("/v1/webhooks?state=waiting").json()] == [abandoned]
+
+
+def test_webhooks_that_are_not_there(web, command):
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert web.get(f"/v1/webhooks/{nobody}").status_code == 404
+    assert web.post(f"/v1/webhooks/{nobody}/replay", json={"actor": "ann"}).status_code == 404
+    assert isinstance(command("webhooks", "show", nobody).exception, NotFound)
+
+
+def test_a_webhook_is_replayed_by_command(command, abandoned):
+    assert abandoned in command("webhooks", "list").output
+    assert json.loads(command("webhooks", "show", abandoned).output)["last_error"] == "HTTP 503"
+    assert command("webhooks", "replay").exit_code == 2
+    assert "1 will be sent again" in command("webhooks", "replay", abandoned).output
+    assert abandoned not in command("webhooks", "list").output
+    assert abandoned in command("webhooks", "list", "--state", "waiting").output
+    assert "0 will be sent again" in command("webhooks", "replay", "--callback", "main").output
+
+
+def test_a_key_is_printed_once_with_the_setting_that_lets_it_in(command):
+    printed = command("keys", "new", "ingest").output
+    key, setting = printed.splitlines()[1].strip(), printed.splitlines()[3].strip()
+    assert setting == f"""LENSWATCH_WEB__API_KEYS='{{"ingest": "{hash_key(key)}"}}'"""
+    secret = command("keys", "new", "cdn", "--signing").output.splitlines()
+    assert secret[3].strip() == f"""LENSWATCH_WEB__DOOR_SECRETS='{{"cdn": "{secret[1].strip()}"}}'"""
+    assert command("keys", "new", "No Name").exit_code == 2
