@@ -92,6 +92,14 @@ def test_a_night_publishes_and_promotes(stores, registry, champion, settings, da
     assert refit.card["refit_of"] == champion.name
     scorer = registry.scorer(refit)
     assert len(scorer.model.calibration_fused) == report.counts["calibration"]
+    members = dict(
+        database.execute(
+            text("SELECT side, count(*) FROM training_members WHERE model_version_id = :id GROUP BY side"),
+            {"id": refit.id},
+        ).all()
+    )
+    sides = {side: report.counts[side] for side in ("fit", "calibration", "held_out")}
+    assert members == {**sides, "confirmed_ai": 30}
     base = database.scalar(text("SELECT base_id FROM model_versions WHERE name = :name"), {"name": refit.name})
     assert base == champion.id
     assert registry.rollback(actor="tests", reason="drill").name == champion.name

@@ -35,12 +35,19 @@ def _few_configurations(monkeypatch):
 class Training:
     photos: list[VerifiedPhoto]
     generated: list[VerifiedPhoto]
+    erased: int = 0
+    """Images that were erased while the night fitted."""
+    members: dict[str, str] = field(default_factory=dict)
 
     def verified_photos(self, encoder_version: int, **_: Any) -> list[VerifiedPhoto]:
         return self.photos
 
     def confirmed_ai(self, encoder_version: int, **_: Any) -> list[VerifiedPhoto]:
         return self.generated
+
+    def record_members(self, model_version_id: int, sides: dict[str, str]) -> int:
+        self.members |= sides
+        return len(sides) - self.erased
 
 
 @dataclass
@@ -68,12 +75,13 @@ class Registry:
         return self.versions[name]
 
 
-def night(photos, generated, *, settings: Settings = SETTINGS, registry: Registry | None = None):
+def night(photos, generated, *, settings: Settings = SETTINGS, registry: Registry | None = None, erased: int = 0):
     registry = registry or Registry({"first": first_model()})
+    training = Training(photos, generated, erased=erased)
 
     @contextmanager
     def transaction():
-        yield type("Reading", (), {"training": Training(photos, generated)})
+        yield type("Transaction", (), {"training": training})
 
     return retrain(RetrainDeps(transaction, registry, settings, FakeClock())), registry
 
@@ -147,6 +155,13 @@ def test_a_champion_that_changed_meanwhile_is_not_replaced():
     report, registry = night(people(600), confirmed(60), registry=Restless({"first": first_model()}))
     assert report.outcome is Outcome.PUBLISHED
     assert registry.aliases["champion"] == "other"
+
+
+def test_a_refit_of_images_that_were_erased_meanwhile_is_not_promoted():
+    """The erasure that took them could not name it among the models that had used them."""
+    report, registry = night(people(600), confirmed(60), erased=2)
+    assert (report.outcome, report.reason) == (Outcome.REFUSED, "2 of its images were erased while it was fitted")
+    assert registry.aliases["champion"] == "first"
 
 
 def test_without_a_champion_there_is_nothing_to_succeed():
