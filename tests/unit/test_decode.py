@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.decode import MAX_JPEG_SCANS, decode, jpeg_picture, sniff
 from pipeline.errors import RejectedUpload, RejectReason
 from pipeline.settings import LimitSettings
-from tests import images
+from tests import bombs, images
 
 LIMITS = LimitSettings(max_pixels=1_000_000)
 
@@ -212,3 +212,35 @@ def test_damaged_images_decode_or_are_rejected(content, edits, cut):
     for place, value in edits:
         damaged[int(place**3 * len(damaged))] = value  # mostly in the headers
     outcome(bytes(damaged[: int((1 - cut**4) * len(damaged))]))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
+def test_alpha_is_composited_over_white_in_every_strip(mode):
+    picture = Image.fromarray(np.dstack([images.photo(100, 70), images.photo(100, 70, seed=1)[..., :1]]))
+    picture = picture.quantize(16) if mode == "PA" else picture.convert(mode)
+    rgba = picture.convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    assert np.array_equal(decode(images.encode(picture, "PNG"), LIMITS).pixels, np.asarray(expected))
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 60}])
+def test_a_webp_decodes_to_what_pillow_decodes(options):
+    content = images.encode(
+        np.dstack([images.photo(100, 70), images.photo(100, 70, seed=1)[..., 0]]), "WEBP", **options
+    )
+    rgba = Image.open(io.BytesIO(content)).convert("RGBA")
+    expected = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    assert np.array_equal(decode(content, LIMITS).pixels, np.asarray(expected))
+
+
+def test_a_tile_larger_than_any_picture_is_refused():
+    assert reason(bombs.tiff_tile(1024)) == RejectReason.TOO_MANY_PIXELS
+    assert decode(bombs.tiff_tile(960), LIMITS).width == 96
+
+
+def test_libtiff_writes_nothing_between_the_lines_of_the_log(capfd):
+    drawing = Image.fromarray(images.photo(64, 96)).convert("1")
+    content = bytearray(images.encode(drawing, "TIFF", compression="group4"))
+    content[12:40] = b"\x55" * 28  # libtiff: "Fax4Decode: Bad code word"
+    outcome(bytes(content))
+    assert capfd.readouterr().err == ""
