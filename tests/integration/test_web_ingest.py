@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 
 import pytest
@@ -66,6 +67,16 @@ def test_nothing_is_taken_without_a_key(client, streams, headers):
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert_problem(answer, "unauthorized")
     assert streams.keys() == []
+
+
+def test_all_but_these_routes_need_a_key(client):
+    described = client.get("/openapi.json").json()["paths"]
+    calls = [(method, path) for path, methods in described.items() for method in methods] + [("get", "/")]
+    parameter = re.compile(r"\{\w+(:path)?\}")
+    open_to_all = {
+        path for method, path in calls if client.request(method, parameter.sub("1", path)).status_code != 401
+    }
+    assert open_to_all == {"/healthz", "/readyz", "/metrics", "/v1/schemas/upload-event"}
 
 
 def test_without_configured_keys_every_call_is_refused():
