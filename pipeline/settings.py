@@ -85,6 +85,8 @@ class TritonSettings(BaseModel):
     tls: bool = False
     tls_ca: Path | None = None
     """PEM file of the CA that signed its certificate. None: the public ones that gRPC brings."""
+    priority: Literal[1, 2] = 1
+    """Requests of 2 wait for those of 1. `lenswatch worker` takes 2 where it does not work on the live lane."""
     model_repository: Path = Path("/models")
     """The folder that Triton serves and `lenswatch models publish` writes."""
 

@@ -33,7 +33,7 @@ class TritonClient:
     """A gRPC channel with our deadline on every call and our errors. Create it in the process that uses it."""
 
     def __init__(self, settings: TritonSettings) -> None:
-        self._timeout = settings.timeout
+        self._timeout, self._priority = settings.timeout, settings.priority
         ca = str(settings.tls_ca) if settings.tls_ca else None
         self._client = triton.InferenceServerClient(settings.url, ssl=settings.tls, root_certificates=ca)
 
@@ -58,6 +58,7 @@ class TritonClient:
             lambda result, error: answer.set_exception(error) if error else answer.set_result(result),
             model_version=str(version),
             outputs=[triton.InferRequestedOutput(name) for name in outputs],
+            priority=self._priority,
             timeout=int(self._timeout * 1e6),  # microseconds, for the server's queue
             client_timeout=self._timeout,
         )

@@ -1,5 +1,6 @@
 """The served detector on a real Triton equals the eager one, at every patch count and in any company."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,3 +99,25 @@ def test_no_server_is_unavailable_within_the_deadline():
     with pytest.raises(DetectorUnavailable):
         client.infer(BINARY, 1, image(1).pixels, ["AI_PROBABILITY"])
     client.close()
+
+
+def test_live_images_go_before_those_of_a_backfill(settings, model):
+    """Many images wait at once, more than one batch takes. The live ones came last; the last answer is a backfill's."""
+    patient = settings.triton.model_copy(update={"timeout": 100})
+    backfill = TritonClient(patient.model_copy(update={"priority": 2}))
+    live = TritonClient(patient)
+    order: list[TritonClient] = []
+
+    def ask(client: TritonClient) -> None:
+        client.infer(ENCODER, model.encoder_version, image(8).pixels, ("EMBEDDING",))
+        order.append(client)
+
+    with ThreadPoolExecutor(80) as crowd:
+        waiting = [crowd.submit(ask, backfill) for _ in range(70)]
+        time.sleep(0.5)
+        waiting += [crowd.submit(ask, live) for _ in range(10)]
+        for answer in waiting:
+            answer.result()
+    backfill.close()
+    live.close()
+    assert order[-1] is backfill

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.records import Lane
 from pipeline.settings import Settings
 from workers import logs
 from workers.lanes import LANES, MAINTENANCE, TRAINING, queue_name
@@ -49,6 +50,8 @@ def worker(
         from workers import metrics
         from workers.app import create_app
 
+        if Lane.LIVE not in lanes:
+            settings = settings.model_copy(update={"triton": settings.triton.model_copy(update={"priority": 2})})
         app = create_app(settings)
         app.moderates = not {MAINTENANCE, TRAINING}.issuperset(lanes)
         stop_metrics = metrics.serve(settings.worker.metrics_port, Path(folder))
