@@ -62,9 +62,13 @@ def subject_of(uploader: str | None, object_key: str | None, bucket: str, conten
 
 
 def _confirm() -> None:
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise typer.BadParameter("nobody is there to be asked: say --yes")
     typer.confirm("Erase this? It cannot be undone.", abort=True, err=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _show(report: ErasureReport, *, as_json: bool) -> None:
