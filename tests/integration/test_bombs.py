@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +18,7 @@ from pipeline.errors import RejectedUpload
 from pipeline.provenance import find_claims
 from pipeline.settings import LimitSettings
 from tests import bombs, images
+from tests.measures import peak_memory
 
 MIB = 1 << 20
 BOMBS: dict[str, tuple[Callable[[], bytes], str, int]] = {
@@ -67,17 +66,11 @@ ANSWERED = 8.0
 @contextmanager
 def at_most(megabytes: int) -> Iterator[None]:
     """Fails where this process held more than that on top of what it held before."""
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew (proc(5))
-    before, started = _status("VmRSS"), time.process_time()
-    yield
-    assert (_status("VmHWM") - before) / 1024 <= megabytes
+    started = time.process_time()
+    with peak_memory() as peak:
+        yield
+    assert peak() <= megabytes * MIB
     assert time.process_time() - started <= CPU_SECONDS
-
-
-def _status(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    assert found
-    return int(found[1])
 
 
 def outcome(content: bytes, limits: LimitSettings) -> str:
