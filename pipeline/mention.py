@@ -6,9 +6,6 @@ import json
 import re
 from dataclasses import dataclass
 
-QUOTES = r'\\*"'
-"""What parts the strings of a JSON text, also of one that is a string inside another."""
-
 SHA256 = "[0-9a-f]{64}"
 
 
@@ -25,23 +22,23 @@ class Terms:
     """Found anywhere: SHA-256, lower-case hexadecimal."""
 
     @property
-    def words(self) -> str | None:
-        """Regular expression for the names, in the syntax that Postgres and Python share; None where there is none."""
+    def words(self) -> dict[str, str]:
+        """Each spelling of a name -> regular expression for it as a word, in the syntax of Postgres and Python."""
         spellings = {spelling for name in self.names if not name.isdigit() for spelling in _spellings(name)}
-        if not spellings:
-            return None
         # A full stop ends a word, unless the word goes on behind it: `a.jpg` is not in `a.jpg.bak`.
-        return rf"(?<![\w./-])(?:{'|'.join(map(_escaped, sorted(spellings)))})(?![\w/-]|\.\w)"
+        return {spelling: rf"(?<![\w./-]){_escaped(spelling)}(?![\w/-]|\.\w)" for spelling in sorted(spellings)}
 
     @property
     def whole(self) -> list[str]:
-        """Every whole string to look for."""
-        return sorted({spelling for term in self.names | self.strings for spelling in _spellings(term)})
+        """Every whole string to look for between the quotes of a JSON text that was rid of its backslashes: so it is
+        found also in a JSON text that is a string inside another."""
+        terms = self.names | self.strings
+        return sorted({spelling.replace("\\", "") for term in terms for spelling in _spellings(term)})
 
     def found_in(self, text: str) -> bool:
         return (
-            (self.words is not None and re.search(self.words, text) is not None)
-            or not set(self.whole).isdisjoint(re.split(QUOTES, text))
+            any(re.search(word, text) for word in self.words.values())
+            or not set(self.whole).isdisjoint(text.replace("\\", "").split('"'))
             or not self.hashes.isdisjoint(re.findall(SHA256, text))
         )
 
