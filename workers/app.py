@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
+from time import sleep
 from typing import Any, cast
 
 import structlog
@@ -17,7 +18,7 @@ from celery import Celery, Task, current_app, signals
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from pipeline.errors import PipelineError, RetryableError
+from pipeline.errors import PipelineError, RetryableError, StoreUnavailable
 from pipeline.moderate import ModerationDeps
 from pipeline.records import Lane, Upload, UploadState, Verdict
 from pipeline.settings import Settings
@@ -38,6 +39,9 @@ TRAINING_TIME_LIMIT = 3600
 
 VISIBILITY_TIMEOUT = 2 * TRAINING_TIME_LIMIT
 """s until Redis hands out a vanished worker's message again; longer than any task. The re-sender is quicker."""
+
+POSTGRES_PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
+"""s between tries to write down that an attempt failed: a restart of Postgres takes less."""
 
 CHILD_MEMORY = 1_500_000
 """KiB at which a worker process is replaced; over twice of what a warm one holds."""
@@ -182,8 +186,6 @@ class UploadTask(PipelineTask):
             try:
                 with self.dependencies.stores.transaction() as transaction:
                     work(upload, self.dependencies.moderation(transaction))
-            except RetryableError as error:
-                self._postpone(upload, error)
             except Exception as error:
                 self._fail(upload, error)
 
@@ -193,37 +195,41 @@ class UploadTask(PipelineTask):
             upload = transaction.uploads.begin_attempt(upload_id)
             if upload.state is not UploadState.SCORING:  # a repeated message
                 return None
-            if upload.attempts > self._max_attempts:  # earlier attempts took their worker with them
+            if (
+                upload.attempts > self.dependencies.settings.worker.max_attempts
+            ):  # earlier attempts took their worker with them
                 self._bury(transaction, upload, reason="WorkerLost", detail="no attempt lived to its end")
                 return None
         return upload
 
-    def _postpone(self, upload: Upload, error: RetryableError) -> None:
-        """A server is away. Only an upload that waits for a very long time is given up."""
-        reason, settings = type(error).__name__, self.dependencies.settings.worker
-        log.warning("attempt_postponed", postponements=upload.postponements, reason=reason, error=str(error))
-        with self.dependencies.stores.transaction() as transaction:
-            if transaction.uploads.get(upload.id).state is not UploadState.SCORING:
-                return  # a repeated message was quicker
-            if datetime.now(UTC) - upload.queued_at > settings.give_up_after:
-                self._bury(transaction, upload, reason=reason, detail=str(error))
-                return
-            not_before = datetime.now(UTC) + self._delay(upload.postponements)
-            transaction.uploads.postpone(upload.id, not_before=not_before, error=f"{reason}: {error}")
-        metrics.RETRIES.labels(reason).inc()
-
     def _fail(self, upload: Upload, error: Exception) -> None:
-        """Perhaps the image's own fault: few tries."""
-        reason, expected = type(error).__name__, isinstance(error, PipelineError)
-        log.warning("attempt_failed", attempt=upload.attempts, reason=reason, error=str(error), exc_info=not expected)
-        with self.dependencies.stores.transaction() as transaction:
-            if transaction.uploads.get(upload.id).state is not UploadState.SCORING:
+        """Write down how it failed, as soon as Postgres can: if that is what failed, no attempt must be lost by it."""
+        name = "attempt_postponed" if isinstance(error, RetryableError) else "attempt_failed"
+        unexpected = not isinstance(error, PipelineError)
+        log.warning(name, attempt=upload.attempts, reason=type(error).__name__, error=str(error), exc_info=unexpected)
+        for pause in POSTGRES_PATIENCE:
+            try:
+                self._wait_or_bury(upload, error)
+            except StoreUnavailable:
+                sleep(pause)
+            else:
                 return
-            if upload.attempts >= self._max_attempts:
+        self._wait_or_bury(upload, error)
+
+    def _wait_or_bury(self, upload: Upload, error: Exception) -> None:
+        """A server that is away is waited for very long; what may be the image's own fault gets few tries."""
+        reason, settings, now = type(error).__name__, self.dependencies.settings.worker, datetime.now(UTC)
+        outage = isinstance(error, RetryableError)
+        over = now - upload.queued_at > settings.give_up_after if outage else upload.attempts >= settings.max_attempts
+        with self.dependencies.stores.transaction() as transaction:
+            if transaction.uploads.hold(upload.id).state is not UploadState.SCORING:
+                return  # a repeated message was quicker
+            if over:
                 self._bury(transaction, upload, reason=reason, detail=str(error))
                 return
-            not_before = datetime.now(UTC) + self._delay(upload.attempts - 1)
-            transaction.uploads.retry(upload.id, not_before=not_before, error=f"{reason}: {error}")
+            wait = transaction.uploads.postpone if outage else transaction.uploads.retry
+            not_before = now + self._delay(upload.postponements if outage else upload.attempts - 1)
+            wait(upload.id, not_before=not_before, error=f"{reason}: {error}")
         metrics.RETRIES.labels(reason).inc()
 
     def _delay(self, earlier: int) -> timedelta:
@@ -231,10 +237,6 @@ class UploadTask(PipelineTask):
         settings = self.dependencies.settings.worker
         doubled: timedelta = settings.retry_delay * 2 ** min(earlier, 20)  # two months from 5 s; more overflows
         return min(doubled, settings.longest_retry_delay) * random.uniform(0.75, 1.25)
-
-    @property
-    def _max_attempts(self) -> int:
-        return self.dependencies.settings.worker.max_attempts
 
     def _bury(self, transaction: Transaction, upload: Upload, *, reason: str, detail: str) -> None:
         transaction.results.bury(upload.id, stage=self.name, reason=reason, detail=detail)

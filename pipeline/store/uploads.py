@@ -217,6 +217,10 @@ class Uploads:
             raise NotFound(f"upload {upload_id}")
         return to_upload(row)
 
+    def hold(self, upload_id: int) -> Upload:
+        """The row, locked until the transaction ends. Raises `NotFound`."""
+        return to_upload(self._locked(upload_id))
+
     def find(self, event_id: str) -> list[Upload]:
         """Uploads that an event of this id announced, newest first."""
         announced = select(AnnouncementRow.upload_id).where(AnnouncementRow.event_id == event_id)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import text
 
-from pipeline.errors import DetectorConfused, DetectorUnavailable, ObjectStoreUnavailable
+from pipeline.errors import DetectorConfused, DetectorUnavailable, ObjectStoreUnavailable, StoreUnavailable
 from pipeline.records import Lane, UploadState, VerdictKind
 from pipeline.settings import WorkerSettings
 from pipeline.store import Stores
@@ -86,6 +86,32 @@ def test_an_outage_counts_no_attempt_and_waits_longer_each_time(task, stores, up
     waiting = row(stores, upload)
     assert (waiting.state, waiting.attempts, waiting.postponements) == (UploadState.QUEUED, 0, 12)
     assert letters(stores) == []
+
+
+def test_an_outage_of_postgres_itself_gives_the_attempt_back_once_it_is_over(app, task, stores, upload, monkeypatch):
+    pauses = []
+    monkeypatch.setattr("workers.app.sleep", pauses.append)
+
+    def away(_upload, _transaction):
+        app.dependencies.stores = AwayUntil(stores, lambda: len(pauses) == 3)
+        raise StoreUnavailable("the connection was closed")
+
+    task.attempt(upload.id, away)
+    assert pauses == [0.5, 1.0, 2.0]
+    waiting = row(stores, upload)
+    assert (waiting.state, waiting.attempts, waiting.postponements) == (UploadState.QUEUED, 0, 1)
+
+
+class AwayUntil:
+    """Stores that refuse every transaction until something is so."""
+
+    def __init__(self, stores, is_back):
+        self._stores, self._is_back = stores, is_back
+
+    def transaction(self):
+        if not self._is_back():
+            raise StoreUnavailable("told to")
+        return self._stores.transaction()
 
 
 def test_an_outage_that_does_not_end_is_a_dead_letter_after_a_day(task, stores, upload):
