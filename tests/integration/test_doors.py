@@ -106,8 +106,8 @@ def by_http(stored, web, **_):
     assert web.post("/v1/uploads", json=event, headers=KEY).status_code == 202
 
 
-def by_records(stored, web, **_):
-    stored_object = {"key": "from+a%20door.jpg", "eTag": stored["etag"], "sequencer": "0A"}
+def by_records(stored, web, sequencer="0A", **_):
+    stored_object = {"key": "from+a%20door.jpg", "eTag": stored["etag"], "sequencer": sequencer}
     record = {
         "eventName": "ObjectCreated:Put",
         "eventTime": "2026-01-01T00:00:00.000Z",
@@ -154,9 +154,48 @@ def test_the_same_object_at_every_door_gets_one_verdict(deps, stored, web, comma
     assert answer["upload"]["attempts"] == 1
     assert answer["verdict"]["verdict"] == verdict.verdict
     assert answer == web.get(f"/v1/uploads/{verdict.upload_id}", headers=KEY).json()
+    for event_id in ("x", "h"):  # whatever an event was called, it finds its answer
+        assert answer == web.get(f"/v1/verdicts/{event_id}", headers=KEY).json()
     page = web.get("/", auth=("anyone", "key-of-the-tests"))
     assert verdict.key in page.text
     assert "never proof" in page.text
+
+
+def test_a_deletion_takes_the_answer_away_and_a_new_object_brings_one(deps, stored, web):
+    by_records(stored, web)
+    work(deps)
+    path = f"/v1/objects/{stored['bucket']}/{stored['key']}"
+    first = web.get(path, headers=KEY).json()
+    assert first["verdict"]["verdict"] == verdicts(deps)[0].verdict
+    record_deletion(web, sequencer="0B")
+    drain_all(deps, create_celery(deps.settings))
+    answer = web.get(path, headers=KEY)
+    assert answer.status_code == 404
+    assert "was deleted at 2026-01-02T00:00:00Z" in answer.json()["detail"]
+    assert web.get(f"/v1/uploads/{first['upload']['id']}", headers=KEY).json()["upload"]["deleted_at"]
+    by_records(stored, web, sequencer="0C")  # put again
+    work(deps)
+    again = web.get(path, headers=KEY).json()
+    assert (again["upload"]["id"], again["upload"]["state"]) == (first["upload"]["id"], "done")
+    assert again["verdict"]["verdict"] == first["verdict"]["verdict"]
+
+
+def test_a_deletion_that_comes_first_closes_the_upload_at_birth(deps, stored, web):
+    record_deletion(web, sequencer="0B")
+    by_records(stored, web, sequencer="0A")
+    work(deps)
+    [verdict] = verdicts(deps)
+    assert (verdict.verdict, verdict.reason) == ("rejected", "object_missing")  # though the bucket still has it
+    assert web.get(f"/v1/objects/{stored['bucket']}/{stored['key']}", headers=KEY).status_code == 404
+
+
+def record_deletion(web, sequencer):
+    record = {
+        "eventName": "ObjectRemoved:Delete",
+        "eventTime": "2026-01-02T00:00:00.000Z",
+        "s3": {"bucket": {"name": "uploads"}, "object": {"key": "from+a%20door.jpg", "sequencer": sequencer}},
+    }
+    assert web.post("/v1/hooks/s3", json={"Records": [record]}, headers=KEY).status_code == 202
 
 
 def test_a_file_is_put_into_the_bucket_and_announced(deps, command, tmp_path):
