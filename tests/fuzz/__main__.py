@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +21,7 @@ with atheris.instrument_imports(include=["pipeline.decode", "pipeline.events", "
                                          "PIL", "pillow_heif", "json"]):  # fmt: skip
     from tests.fuzz import mutations, seeds, targets
 
+FOLDER = Path(".lenswatch/fuzz")
 OUT_OF_MEMORY_MB, HANGS_SECONDS, LONGEST_INPUT = 2048, 20, 16_384
 
 
@@ -36,20 +36,19 @@ def main(
     target: Target,
     runs: Annotated[int, typer.Option(help="Inputs to try.")] = 1_000_000,
     seconds: Annotated[int, typer.Option(help="Stop after so long, however many were tried.")] = 600,
-    corpus: Annotated[Path | None, typer.Option(help="Keep what was found worth mutating, for the next time.")] = None,
+    folder: Annotated[Path, typer.Option(help="What was found worth mutating, kept for the next time.")] = FOLDER,
 ) -> None:
     function, inputs = TARGETS[target]
-    with tempfile.TemporaryDirectory(prefix="lenswatch-fuzz-") as temporary:
-        folder = corpus or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, content in enumerate(inputs()):
-            (folder / f"seed-{number:02}").write_bytes(content)
-        options = [f"-runs={runs}", f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}"]
-        options += [f"-rss_limit_mb={OUT_OF_MEMORY_MB}", f"-timeout={HANGS_SECONDS}", "-print_final_stats=1"]
-        options += [f"-artifact_prefix={folder.parent}/lenswatch-{target}-"]
-        mutator = {"custom_mutator": _damaged} if target is Target.DECODE else {}
-        atheris.Setup([sys.argv[0], *options, str(folder)], function, **mutator)
-        atheris.Fuzz()  # ends the process
+    corpus = folder / target
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(inputs()):
+        (corpus / f"seed-{number:02}").write_bytes(content)
+    options = [f"-runs={runs}", f"-max_total_time={seconds}", f"-max_len={LONGEST_INPUT}"]
+    options += [f"-rss_limit_mb={OUT_OF_MEMORY_MB}", f"-timeout={HANGS_SECONDS}", "-print_final_stats=1"]
+    options += [f"-artifact_prefix={folder}/{target}-"]
+    mutator = {"custom_mutator": _damaged} if target is Target.DECODE else {}
+    atheris.Setup([sys.argv[0], *options, str(corpus)], function, **mutator)
+    atheris.Fuzz()  # ends the process
 
 
 def _damaged(data: bytes, longest: int, seed: int) -> bytes:
