@@ -154,6 +154,7 @@ def test_nothing_of_the_uploader_is_left_and_everything_of_others(world):
     assert (report.remaining, report.complete) == ({}, True)
     assert world.hits("erin-7", KEY, hashes=(world.own,)) == {}
     assert world.hits("otto") == before
+    assert world.scalar("SELECT count(*) FROM audit_log WHERE subject ~ '^(upload|review_item):'") == 2, "otto's"
     assert report.counts == {
         "announcements": 4,
         "audit_log": 2,  # the decision's and the other subject's go with their rows, and are not counted
