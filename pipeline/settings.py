@@ -119,6 +119,8 @@ class WebSettings(BaseModel):
     port: int = 8080
     workers: PositiveInt = 1
     """Processes that share the port."""
+    max_requests: PositiveInt = 200
+    """Worked on at a time by one process; above it the answer is 503, at once."""
     api_keys: dict[Name, KeyHash] = {}
     """Name -> hash of a bearer key for doors, API and pages (`lenswatch keys new`). Empty: every call is refused."""
     door_secrets: dict[Name, Secret] = {}

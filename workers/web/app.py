@@ -16,7 +16,7 @@ from workers.bootstrap import Dependencies
 from workers.door import Door
 from workers.web import dead_letters, erasure, ingest, operations, pages, problems, review, verdicts, webhooks
 from workers.web.headers import SecurityHeaders
-from workers.web.limits import BodyLimit
+from workers.web.limits import BodyLimit, RequestLimit
 
 DESCRIPTION = """\
 Tells a platform which uploaded images were formed by a camera, and which were not.
@@ -50,6 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     problems.install(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(RequestLimit, most=settings.web.max_requests)  # outside the body's: refusing must be cheap
     app.add_middleware(SecurityHeaders)
     for module in (ingest, verdicts, review, dead_letters, erasure, webhooks, operations, pages):
         app.include_router(module.router)
