@@ -89,6 +89,8 @@ def create_store_engine(settings: PostgresSettings) -> Engine:
 
 def _translate(context: ExceptionContext) -> None:
     """Vendor errors end here: what may pass becomes `StoreUnavailable`, a bug of ours stays what it is."""
+    if context.is_pre_ping:  # a connection that died while idle: the pool replaces it, and nobody need know
+        return
     if context.is_disconnect or isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
         _unavailable(context.original_exception)
 

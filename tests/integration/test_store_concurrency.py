@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from time import sleep
 
+import psycopg
 import pytest
 from pydantic import SecretStr
 
@@ -158,3 +159,12 @@ def test_a_decision_that_a_newer_model_overtakes_is_refused(stores):
     both(lambda **options: moderate(stores, upload, examination, VerdictKind.CAMERA, new, **options), decide)
     with stores.transaction() as tx:
         assert tx.reviews.get(item.id).state == "withdrawn"
+
+
+def test_a_connection_that_the_server_ended_while_it_was_idle_is_replaced_unnoticed(stores, fresh_dsn):
+    stores.ping()
+    with psycopg.connect(fresh_dsn.replace("+psycopg", ""), autocommit=True) as other:
+        mine = "datname = current_database() AND pid <> pg_backend_pid()"
+        ended = other.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {mine}").fetchall()
+    assert ended == [(True,)]
+    assert stores.ping()
