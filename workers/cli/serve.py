@@ -17,6 +17,8 @@ from pipeline.settings import Settings
 from workers import logs
 from workers.lanes import LANES, MAINTENANCE, TRAINING, queue_name
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, on any Linux
+
 WorkerLane = StrEnum("WorkerLane", [(lane.upper(), lane) for lane in LANES])  # type: ignore[misc]
 
 
@@ -45,7 +47,9 @@ def worker(
     settings = Settings()
     lanes = [one.value for one in lane]
     logs.configure(settings, "worker-" + "-".join(lanes))
-    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-") as folder:
+    # In memory: its files are mapped, and a mapped file on a full disk is a SIGBUS.
+    memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-", dir=memory) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # before prometheus_client is imported, which reads it once
         from workers import metrics
         from workers.app import create_app
@@ -78,7 +82,9 @@ def web() -> None:
 
     settings = Settings()
     logs.configure(settings, "web")
-    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-") as folder:
+    # In memory: its files are mapped, and a mapped file on a full disk is a SIGBUS.
+    memory = SHARED_MEMORY if SHARED_MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="lenswatch-metrics-", dir=memory) as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # a scrape reaches one process and must answer for all
         uvicorn.run(
             "workers.web.app:process_app",
