@@ -63,7 +63,9 @@ def warm_up(cluster: Cluster, count: int = 20) -> None:
     feed = make_feed(cluster, "warm-up", count, seed=0)
     sender = Sender(cluster, feed, rate=count).start()
     if not until(cluster, lambda: not sender.sending and lookup(cluster, feed, sender.acknowledged).settled, PATIENCE):
-        raise RuntimeError("the cluster does not work even undisturbed")
+        raise RuntimeError("the cluster does not answer even undisturbed")
+    if letters := lookup(cluster, feed, sender.acknowledged).dead_letters:
+        raise RuntimeError(f"{letters} dead letters even undisturbed")
     until(cluster, lambda: not undelivered(cluster), PATIENCE)
 
 
