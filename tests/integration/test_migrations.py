@@ -117,6 +117,38 @@ def test_history_cannot_be_changed(database, table, statement):
         database.execute(text(statement.format(table)))
 
 
+def test_events_and_webhooks_of_an_older_ledger_become_announcements(empty, engine):
+    upgrade(empty, "0003")
+    older = """
+        INSERT INTO model_versions (name, encoder_version, binary_version, artifact_prefix, card, created_by)
+            VALUES ('m', 1, 1, 'm/', '{}', 'x');
+        INSERT INTO uploads (event_id, bucket, object_key, identity, surface, lane, callback, uploaded_at)
+            VALUES ('asks', 'b', 'k', 'i', 's', 'live', 'feed', now()),
+                   ('silent', 'b', 'k', 'j', 's', 'live', NULL, now());
+        INSERT INTO verdicts (upload_id, model_version_id, kind, reason, policy, timings)
+            SELECT id, 1, 'camera', 'x', '{}', '{}' FROM uploads;
+        INSERT INTO outbox (verdict_id, callback, payload) VALUES (1, 'feed', '{}');
+    """
+    with engine.begin() as connection:
+        connection.execute(text(older))
+    upgrade(empty)
+    answered = """
+        SELECT event_id, outbox.id FROM announcements LEFT JOIN outbox ON announcement_id = announcements.id ORDER BY 1
+    """
+    with engine.begin() as connection:
+        assert connection.execute(text(answered)).all() == [("asks", 1), ("silent", None)]
+        connection.execute(text("INSERT INTO announcements (upload_id, event_id, callback) VALUES (1, 'too', 'feed')"))
+        connection.execute(
+            text(
+                "INSERT INTO outbox (verdict_id, announcement_id, callback, payload)"
+                " SELECT 1, max(id), 'feed', '{}' FROM announcements"
+            )
+        )
+    downgrade(empty, "0003")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT id FROM outbox")).all() == [(1,)]
+
+
 def test_files_sort_by_time_and_read_as_sentences():
     for path in SCRIPTS.glob("versions/*.py"):
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}-\d{4}_[a-z]+(_[a-z0-9]+)+\.py", path.name)
