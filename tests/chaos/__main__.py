@@ -16,6 +16,7 @@ from rich.table import Table
 from tests.chaos.cluster import running
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import Row, run, warm_up
+from workers.model_card.markdown import table as markdown_table
 
 app = typer.Typer(no_args_is_help=True, help="Break everything on purpose, and count.")
 
@@ -51,6 +52,7 @@ def faults(
     only: Annotated[str, typer.Option(help="Faults whose name contains this.")] = "",
     soak: Annotated[bool, typer.Option(help="All of them in one load, at the end.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table here, as in docs/chaos.md.")] = None,
     logs: Annotated[Path | None, typer.Option(help="Keep the processes' logs here.")] = None,
 ) -> None:
     """Each fault in the middle of a load of its own, then all in one. Exit code 1: a promise was broken."""
