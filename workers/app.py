@@ -18,7 +18,7 @@ from celery import Celery, Task, current_app, signals
 from kombu import Exchange, Queue
 from kombu.exceptions import OperationalError
 
-from pipeline.errors import PipelineError, RetryableError, StoreUnavailable
+from pipeline.errors import NotFound, PipelineError, RetryableError, StoreUnavailable
 from pipeline.moderate import ModerationDeps
 from pipeline.records import Lane, Upload, UploadState, Verdict
 from pipeline.settings import Settings
@@ -180,14 +180,19 @@ class UploadTask(PipelineTask):
         a server was away, it is given back: an outage says nothing about the image.
         """
         with structlog.contextvars.bound_contextvars(upload_id=upload_id):
-            upload = self._begin(upload_id)
-            if upload is None:
-                return
             try:
-                with self.dependencies.stores.transaction() as transaction:
-                    work(upload, self.dependencies.moderation(transaction))
-            except Exception as error:
-                self._fail(upload, error)
+                upload = self._begin(upload_id)
+                if upload is not None:
+                    self._work(upload, work)
+            except NotFound:
+                log.info("upload_gone")  # erased while its message waited, or while it was looked at
+
+    def _work(self, upload: Upload, work: Callable[[Upload, ModerationDeps], Verdict]) -> None:
+        try:
+            with self.dependencies.stores.transaction() as transaction:
+                work(upload, self.dependencies.moderation(transaction))
+        except Exception as error:
+            self._fail(upload, error)
 
     def _begin(self, upload_id: int) -> Upload | None:
         """Count the attempt; None where there is nothing left to do."""
@@ -195,9 +200,7 @@ class UploadTask(PipelineTask):
             upload = transaction.uploads.begin_attempt(upload_id)
             if upload.state is not UploadState.SCORING:  # a repeated message
                 return None
-            if (
-                upload.attempts > self.dependencies.settings.worker.max_attempts
-            ):  # earlier attempts took their worker with them
+            if upload.attempts > self.dependencies.settings.worker.max_attempts:  # they took their worker with them
                 self._bury(transaction, upload, reason="WorkerLost", detail="no attempt lived to its end")
                 return None
         return upload

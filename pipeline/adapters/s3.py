@@ -26,6 +26,7 @@ _MISSING = {  # answers to GetObject
     "InvalidArgument",  # not a version id of this server
     "NotImplemented",  # a server without versions
     "KeyTooLongError",
+    "InvalidObjectState",  # in an archive, from which somebody would have to restore it first
 }
 
 

@@ -51,7 +51,7 @@ class Reviews:
         """
         row = self._row(item_id, lock=True)
         if row.state == "withdrawn":
-            raise Conflict(f"review item {item_id} was withdrawn: a newer model version has answered")
+            raise Conflict(f"review item {item_id} was withdrawn: a newer model has answered, or the object is gone")
         decision = self._session.scalars(
             insert(DecisionRow)
             .values(review_item_id=item_id, sha256=row.sha256, reviewer=reviewer, label=label, note=note)

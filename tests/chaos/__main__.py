@@ -71,9 +71,11 @@ def faults(
             status.update(SOAK)
             rows.append(run(cluster, SOAK, count=4 * count, rate=rate, seed=seed, faults=order))
             _save(rows, json_file)
-    console.print(
-        _table(rows, f"{count} uploads, 10 % of events repeated and 10 % overtaken, at {rate:g}/s; seed {seed}")
-    )
+    title = f"{count} uploads, 10 % of events repeated and 10 % overtaken, at {rate:g}/s; seed {seed}"
+    console.print(_table(rows, title))
+    if markdown:
+        headers = ["fault", *(column.replace("-\n", "").replace("\n", " ") for column in COLUMNS)]
+        markdown.write_text(markdown_table(headers, map(_cells, rows)) + "\n")
     raise typer.Exit(0 if all(row.kept for row in rows) else 1)
 
 

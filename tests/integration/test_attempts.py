@@ -340,3 +340,15 @@ def waits_for(stores, upload):
     with stores.transaction() as transaction:
         not_before = transaction.uploads._session.get(UploadRow, upload.id).not_before
     return not_before - datetime.now(UTC) if not_before else timedelta()
+
+
+def test_an_upload_that_was_erased_meanwhile_is_nobodys_failure(task, stores, upload):
+    def erase(upload, _transaction):
+        with stores.transaction() as transaction:
+            connection = transaction.uploads._session
+            for table, column in (("announcements", "upload_id"), ("uploads", "id")):
+                connection.execute(text(f"DELETE FROM {table} WHERE {column} = {upload.id}"))  # noqa: S608 - a number
+        raise RuntimeError("its row is gone")
+
+    task.attempt(upload.id, erase)
+    task.attempt(upload.id, lambda *_: pytest.fail("there is no upload"))
