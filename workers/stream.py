@@ -188,6 +188,8 @@ def translated() -> Iterator[None]:
 
 def translate(error: Exception) -> Exception:
     """The same error, or a StreamUnavailable where it may pass."""
-    if isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
+    # uvloop says RuntimeError of a connection that broke a moment before it was written to; redis-py lets that through.
+    broken = isinstance(error, OSError) or (isinstance(error, RuntimeError) and "closed" in str(error))
+    if broken or isinstance(error, _PASSING) or _PASSING_WORDS.search(str(error)):
         return StreamUnavailable(f"{type(error).__name__}: {error}")
     return error

@@ -9,7 +9,7 @@ from pipeline.errors import InvalidEvent
 from pipeline.events import dump_event
 from pipeline.records import UploadEvent
 from pipeline.settings import RedisSettings, Settings
-from workers.stream import BucketNotAllowed, StreamUnavailable, read_event, translated
+from workers.stream import BucketNotAllowed, StreamUnavailable, read_event, translate, translated
 
 SETTINGS = Settings(_env_file=None)
 EVENT = UploadEvent(event_id="e1", bucket="uploads", key="a b.jpg", uploaded_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -44,6 +44,14 @@ def test_what_nobody_could_moderate_is_refused(change, error):
 def test_errors_that_pass_are_ours(error):
     with pytest.raises(StreamUnavailable), translated():
         raise error
+
+
+def test_a_connection_that_broke_beneath_redis_py_is_one_too():
+    broken = RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+    assert isinstance(translate(broken), StreamUnavailable)
+    assert isinstance(translate(ConnectionResetError()), StreamUnavailable)
+    mistake = RuntimeError("dictionary changed size during iteration")
+    assert translate(mistake) is mistake
 
 
 def test_a_wrong_request_stays_what_it_is():
