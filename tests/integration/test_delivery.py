@@ -107,6 +107,16 @@ def test_a_failure_is_tried_again_later_under_the_same_id(settings, stores, rece
     assert rows(stores)[0].delivered_at is not None
 
 
+def test_one_run_empties_the_outbox_however_full_it_is(settings, stores, receiver, monkeypatch):
+    monkeypatch.setattr("workers.tasks.delivery.BATCH", 2)
+    with stores.transaction() as transaction:
+        model = transaction.versions.list_all()[0]
+        for number in range(4):
+            add_verdict(transaction, model, event_id=f"more-{number}", key=f"{number}.jpg", callback="main")
+    deliver(settings, stores)
+    assert len(receiver.seen) == 5
+
+
 def test_a_redirect_is_a_failure_and_not_followed(settings, stores, receiver):
     receiver.statuses.append(307)
     deliver(settings, stores)

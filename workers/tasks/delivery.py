@@ -39,16 +39,19 @@ class Failure:
 
 @shared_task(name="deliver_outbox", base=PipelineTask, bind=True)
 def deliver_outbox(self: PipelineTask) -> None:
-    """Try every delivery that is due."""
+    """Try every delivery that is due, batch by batch, for at most half of the task's time."""
     settings, stores = self.dependencies.settings, self.dependencies.stores
     if not settings.web.webhook_secrets:
         return  # nothing leaves unsigned; the rows wait
     lease = timedelta(seconds=settings.worker.task_time_limit)
-    with stores.transaction() as transaction:
-        deliveries = transaction.outbox.claim(limit=BATCH, lease=lease)
-    for delivery, failure in deliver(deliveries, settings.web):
+    deadline = time.monotonic() + settings.worker.task_time_limit / 2
+    deliveries: list[Delivery] | None = None
+    while deliveries is None or (len(deliveries) == BATCH and time.monotonic() < deadline):
         with stores.transaction() as transaction:
-            settle(transaction, delivery, failure, settings.web.webhook_patience)
+            deliveries = transaction.outbox.claim(limit=BATCH, lease=lease)
+        for delivery, failure in deliver(deliveries, settings.web):
+            with stores.transaction() as transaction:
+                settle(transaction, delivery, failure, settings.web.webhook_patience)
 
 
 def deliver(deliveries: Sequence[Delivery], settings: WebSettings) -> Iterator[tuple[Delivery, Failure | None]]:
