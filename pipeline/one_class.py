@@ -72,8 +72,7 @@ class Mixture:
 class Fusion:
     """One number from both heads: a weighted sum, higher = more like a photograph.
 
-    The conformal promise is exact for one that is fixed before calibration. Ours is nearly so: its weights, and the
-    location and scale of the log-likelihood, come from held-out photographs that also calibrate (docs/train.md).
+    It is fixed before calibration, as the conformal promise asks: nothing of it comes from photographs that calibrate.
     """
 
     log_likelihood_location: float
@@ -114,9 +113,17 @@ class OneClassModel:
     """(n,), ascending."""
     calibration_fused: Floats
     """(n,), ascending."""
+    strata: tuple[Floats, ...] = ()
+    """Fused scores, ascending, of calibration photographs by their `Handling` (Mondrian conformal prediction, ADR 8).
+    Empty: none is known, as after a refit on stored scores; `calibration_fused` then answers for all."""
+
+    def p_value(self, fused: float, stratum: int) -> float:
+        """Conformal, among photographs that were handled alike."""
+        return conformal_p_value(self.strata[stratum] if self.strata else self.calibration_fused, fused)
 
     def to_bytes(self) -> bytes:
-        """The model as an `.npz` archive (no pickled objects)."""
+        """The model as an `.npz` archive (no pickled objects): the fields' arrays by name, a mixture's with its field's
+        name before them, `fusion` as four numbers, and `stratum_0` ... where there are strata (format 2)."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
         return buffer.getvalue()
@@ -134,6 +141,7 @@ class OneClassModel:
             patch=_mixture(arrays, "patch"),
             fusion=Fusion(*(float(value) for value in arrays["fusion"])),
             **{name: arrays[name] for name in _CALIBRATION},
+            strata=tuple(arrays[name] for name in sorted(arrays) if name.startswith(_STRATUM)),
         )
 
     def _arrays(self) -> dict[str, Floats]:
@@ -143,9 +151,14 @@ class OneClassModel:
             for field in fields(Mixture)
         }
         arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
+        arrays |= {f"{_STRATUM}{number}": scores for number, scores in enumerate(self.strata)}
         return arrays | {name: getattr(self, name) for name in _CALIBRATION}
 
 
+FORMAT = 2
+"""Of `one_class.npz`: since 2 with strata, which a refit lacks."""
+
+_STRATUM = "stratum_"
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
 _ARRAY_NAMES = (
     {f"{part}_{field.name}" for part in ("image", "patch") for field in fields(Mixture)}

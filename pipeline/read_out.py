@@ -1,4 +1,4 @@
-"""The binary head's second opinion: a linear read-out of residual statistics, and how it joins the network's.
+"""The binary head's second opinion, a linear read-out of residual statistics, and what they say of an image's handling.
 
 The network of SDAIE section 6 learns its features from few labelled images; rich-model statistics (`cooccurrence.py`)
 need no learning but for these weights, and hold on generators and cameras that nothing was trained on (docs/train.md).
@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, fields
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, softmax
 
 from pipeline.one_class import logit
+from pipeline.records import ExifPrediction, Score
 
 Floats = NDArray[np.float64]
 
 
+class Handling(IntEnum):
+    """What befell an image since it was made, as far as its pixels show. Calibration has a stratum for each."""
+
+    AS_MADE = 0
+    """Or saved again at most."""
+    HANDLED = 1
+    """Made smaller, sharpened, blurred a little."""
+    SOFT = 2
+    """Enlarged or blurred: the finest detail, which holds the traces of a camera, is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOut:
-    """Logistic regression on standardised statistics, and the logistic regression that joins both opinions."""
+    """Logistic regressions on standardised statistics, and the logistic regression that joins both opinions."""
 
     mean: Floats
     """(D,)"""
@@ -36,11 +49,20 @@ class ReadOut:
     negative."""
     fusion: Floats
     """(2,): weights of the standardised log-likelihood and of the binary head's logit in the fused score."""
+    handling: Floats
+    """(D + 1, 3): weights and, last, intercepts of each `Handling`."""
 
     def statistics_logit(self, statistics: NDArray[np.floating]) -> Floats:
         """(..., D) -> (...): log-odds of AI by the statistics alone."""
-        standardised = (np.asarray(statistics, dtype=np.float64) - self.mean) / self.scale
-        return np.asarray(standardised @ self.weights + self.bias[0])
+        return np.asarray(self._standardised(statistics) @ self.weights + self.bias[0])
+
+    def handling_probabilities(self, statistics: NDArray[np.floating]) -> Floats:
+        """(..., D) -> (..., 3): of each `Handling`."""
+        logits = self._standardised(statistics) @ self.handling[:-1] + self.handling[-1]
+        return np.asarray(softmax(logits, axis=-1))
+
+    def _standardised(self, statistics: NDArray[np.floating]) -> Floats:
+        return np.asarray((np.asarray(statistics, dtype=np.float64) - self.mean) / self.scale)
 
     def probability(self, network_probability: NDArray[np.floating], statistics: NDArray[np.floating]) -> Floats:
         """Probability of AI by both: (...) and (..., D) -> (...), in [0, 1]."""
@@ -63,3 +85,18 @@ class ReadOut:
             if missing:
                 raise ValueError(f"read-out archive lacks {sorted(missing)}")
             return cls(**{field.name: archive[field.name] for field in fields(cls)})
+
+
+HANDLING = "Handling"
+"""Stands among the EXIF predictions: one more thing that pixels say, about which no header claims anything."""
+
+
+def tell_handling(probabilities: NDArray[np.float64]) -> ExifPrediction:
+    """`probabilities` of each `Handling`, (3,)."""
+    told = Handling(int(probabilities.argmax()))
+    return ExifPrediction(HANDLING, told.name.lower(), float(probabilities[told]), None, None)
+
+
+def is_soft(score: Score) -> bool:
+    """Whether the finest detail, and with it what speaks for a camera, is gone."""
+    return any(said.tag == HANDLING and said.predicted == Handling.SOFT.name.lower() for said in score.exif_predictions)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.cooccurrence import describe
-from pipeline.one_class import OneClassModel, conformal_p_value, percentile
-from pipeline.read_out import ReadOut
+from pipeline.one_class import OneClassModel, percentile
+from pipeline.read_out import ReadOut, tell_handling
 from pipeline.records import DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
 
 
@@ -36,7 +36,9 @@ class Scorer:
 
     def score(self, output: DetectorOutput, patches: Patches, exif: ExifFacts) -> Score:
         likelihood = self.model.image.log_likelihood(output.encoder.embedding[None])
-        ai_probability = float(self.read_out.probability(np.array(output.ai_probability), describe(patches.pixels)))
+        statistics = describe(patches.pixels)
+        ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
+        handling = self.read_out.handling_probabilities(statistics)
         fused = float(self.model.fusion.fuse(likelihood, np.array([ai_probability]))[0])
         position, interval = percentile(self.model.calibration_log_likelihood, float(likelihood[0]))
         return Score(
@@ -45,10 +47,10 @@ class Scorer:
             percentile_interval=interval,
             ai_probability=ai_probability,
             fused=fused,
-            p_value=conformal_p_value(self.model.calibration_fused, fused),
+            p_value=self.model.p_value(fused, int(handling.argmax())),
             patch_log_likelihoods=tuple(self.model.patch.log_likelihood(output.encoder.patch_features).tolist()),
             patch_corners=tuple((int(y), int(x)) for y, x in patches.corners),
-            exif_predictions=tuple(compare_exif(self.tags, output.encoder.exif, exif)),
+            exif_predictions=(*compare_exif(self.tags, output.encoder.exif, exif), tell_handling(handling)),
         )
 
 

@@ -24,7 +24,7 @@ Age = Annotated[timedelta | None, BeforeValidator(lambda said: None if said == "
 """How long something is kept; None, or `never` in the environment: it is never removed."""
 TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
-DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-2"
+DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-3"
 
 
 class PostgresSettings(BaseModel):

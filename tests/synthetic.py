@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pipeline.cooccurrence import DIMENSIONS
 from pipeline.one_class import OneClassModel
 from pipeline.ports import VerifiedPhoto
-from pipeline.read_out import ReadOut
+from pipeline.read_out import Handling, ReadOut
 from pipeline.records import FEATURE_DIM
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
 
@@ -69,6 +69,7 @@ def _features(seed: int) -> PhotoFeatures:
 
 
 def silent_read_out() -> ReadOut:
-    """Leaves the network's probability as it is."""
+    """Leaves the network's probability as it is, and tells no handling: every image is as made."""
     zeros, ones = np.zeros(DIMENSIONS), np.ones(DIMENSIONS)
-    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]), np.ones(2))
+    untold = np.zeros((DIMENSIONS + 1, len(Handling)))
+    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]), np.ones(2), untold)

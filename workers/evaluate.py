@@ -56,7 +56,7 @@ def evaluate_folders(
     images = {label: list_images(folders[label], label) for label in LABELS}
     policy = policy_for(settings, "default")
     scoring = Scoring(
-        LocalDetector(release.folder),
+        LocalDetector(release.folder, settings.detector.trunk),
         release.as_version(),
         release.scorer(),
         exif_reader=PillowExifReader(),

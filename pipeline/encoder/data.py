@@ -30,6 +30,8 @@ CACHE_FORMAT = 2
 """Goes up when tiles are cut or described in another way: an older cache is then made anew."""
 HELD_OUT_SOURCES, HELD_OUT_MODELS = 0.15, 0.08
 """Shares of sources and of camera models kept out of fitting."""
+WEIGHING_MODELS = 0.25
+"""Share of the camera models held out whose photographs weigh the heads against each other, and so don't calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class Tile:
     @property
     def held_out(self) -> bool:
         return is_held_out(self.source, self.camera)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether a photograph held out is one of those that weigh the heads, and not of those that calibrate."""
+        return self.held_out and _share(f"weighs:{self.camera}") < WEIGHING_MODELS
 
 
 def is_held_out(source: str, camera: str) -> bool:
@@ -238,18 +245,6 @@ def degrade(pixels: Pixels, random: np.random.Generator) -> Pixels:
     """One light degradation: JPEG 70-95, resize to 0.5-1, or blur sigma 0.3-1 px."""
     kinds = (jpeg_70_95, resize_down, blur)
     return kinds[random.integers(len(kinds))](pixels, random)
-
-
-def random_history(pixels: Pixels, random: np.random.Generator) -> Pixels:
-    """As an upload may have fared: resized to 0.5-1.5 (half of them), blurred (one in ten), saved as JPEG 70-97."""
-    image = Image.fromarray(pixels)
-    if random.random() < 0.5:
-        scale = random.uniform(0.5, 1.5)
-        size = (max(PATCH, round(image.width * scale)), max(PATCH, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    if random.random() < 0.1:
-        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.3, 1)))
-    return jpeg(np.asarray(image), int(random.integers(70, 98)))
 
 
 def jpeg(pixels: Pixels, quality: int) -> Pixels:

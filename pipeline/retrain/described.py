@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,23 @@ from pipeline.cooccurrence import describe
 from pipeline.evaluation.conditions import STANDING, degrade
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
-from pipeline.records import DecodedImage, ModelVersion
+from pipeline.read_out import Handling
+from pipeline.records import FEATURE_DIM, DecodedImage, ModelVersion, Patches
 
 Pixels = NDArray[np.uint8]
-History = Callable[[Pixels, np.random.Generator], Pixels]
+History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
+
+FORMAT = 2
+"""Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 PATCHES = 16
 """Patches of a crop: all of a crop of 256 px."""
 
-VERSIONS = (*STANDING, "random")
-"""How a crop reached us: as found, after the common re-encoding, after a random history."""
+HISTORIES = 3
+"""Random ones of each crop."""
+
+VERSIONS = (*STANDING, *(f"history {number}" for number in range(1, HISTORIES + 1)))
+"""How a crop reached us: as found, after the common re-encoding, after random histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +46,13 @@ class LabelledCrop:
     """Lower case, first word; empty for an AI image."""
     held_out: bool
     """Kept out of the networks' training."""
+    weighs: bool
+    """Held out, and what the heads' weights are fitted on; it does not calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """n crops under the histories of `VERSIONS`."""
+    """n crops under the histories of `VERSIONS`. The networks look at random histories of crops that weigh alone."""
 
     crops: tuple[LabelledCrop, ...]
     kept: NDArray[np.int64]
@@ -51,9 +60,11 @@ class Described:
     statistics: NDArray[np.float32]
     """(n, versions, D)"""
     embeddings: NDArray[np.float32]
-    """(n, 2, 528): as found and re-encoded."""
+    """(n, versions, 528); NaN where the networks did not look."""
     network: NDArray[np.float64]
-    """(n, 2): the binary network's probability, as found and re-encoded."""
+    """(n, versions): the binary network's probability, or NaN."""
+    handling: NDArray[np.int64]
+    """(n, versions): `Handling` by the history that was drawn; what befell the file before is not known."""
 
     @property
     def is_ai(self) -> NDArray[np.bool_]:
@@ -62,6 +73,10 @@ class Described:
     @property
     def held_out(self) -> NDArray[np.bool_]:
         return np.array([crop.held_out for crop in self.crops])
+
+    @property
+    def weighs(self) -> NDArray[np.bool_]:
+        return np.array([crop.weighs for crop in self.crops])
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -74,7 +89,7 @@ class Described:
 
     def save(self, file: Path) -> None:
         """The arrays, as an `.npz` archive; the crops are named by their places among those described."""
-        np.savez(file, kept=self.kept, statistics=self.statistics, embeddings=self.embeddings, network=self.network)
+        np.savez(file, **{field.name: getattr(self, field.name) for field in fields(self) if field.name != "crops"})
 
     @classmethod
     def load(cls, file: Path, crops: Sequence[LabelledCrop]) -> Described:
@@ -100,24 +115,41 @@ def describe_crops(
     track: Callable[[Iterable[LabelledCrop]], Iterable[LabelledCrop]] = iter,
 ) -> Described:
     """Crops without a usable patch under one of the histories are left out. `track` may draw a progress bar."""
-    kept, statistics, embeddings, network = [], [], [], []
+    kept, statistics, embeddings, network, handling = [], [], [], [], []
     for number, crop in enumerate(track(crops)):
         random = np.random.default_rng((seed, number))
         image = DecodedImage(crop.pixels, "JPEG")
-        versions = [degrade(image, name) for name in STANDING] + [DecodedImage(history(crop.pixels, random), "JPEG")]
+        histories = [history(crop.pixels, random) for _ in range(HISTORIES)]
+        versions = [degrade(image, name) for name in STANDING]
+        versions += [DecodedImage(pixels, "JPEG") for pixels, _ in histories]
         try:
             patches = [cut(version, PATCHES) for version in versions]
         except NotApplicable:
             continue
-        outputs = [detector.detect(part, model) for part in patches[: len(STANDING)]]
+        looked_at = len(VERSIONS) if crop.weighs else len(STANDING)
+        seen, probabilities = _networks(patches, looked_at, detector, model)
         kept.append(number)
         statistics.append([describe(part.pixels) for part in patches])
-        embeddings.append([output.encoder.embedding for output in outputs])
-        network.append([output.ai_probability for output in outputs])
+        embeddings.append(seen)
+        network.append(probabilities)
+        handling.append([Handling.AS_MADE] * len(STANDING) + [kind for _, kind in histories])
     return Described(
         tuple(crops[number] for number in kept),
         np.array(kept, dtype=np.int64),
         np.array(statistics),
         np.array(embeddings),
         np.array(network),
+        np.array(handling, dtype=np.int64),
     )
+
+
+def _networks(
+    patches: Sequence[Patches], looked_at: int, detector: Detector, model: ModelVersion
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Embeddings (versions, 528) and probabilities (versions,) of the first `looked_at` versions; NaN of the others."""
+    embeddings = np.full((len(patches), FEATURE_DIM), np.nan, np.float32)
+    probabilities = np.full(len(patches), np.nan)
+    for version, part in enumerate(patches[:looked_at]):
+        output = detector.detect(part, model)
+        embeddings[version], probabilities[version] = output.encoder.embedding, output.ai_probability
+    return embeddings, probabilities

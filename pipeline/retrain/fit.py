@@ -79,7 +79,7 @@ def choose_mixture(photos: PhotoFeatures, *, seed: int) -> tuple[Mixture, list[M
     folds = _folds(photos.groups, seed)
     smallest_fit = min(int((folds != fold).sum()) for fold in range(FOLDS))
     tried = [
-        MixtureChoice(axes, components, _held_out(photos.embeddings, folds, axes, components, seed))
+        MixtureChoice(axes, components, float(_held_out(photos.embeddings, folds, axes, components, seed).mean()))
         for axes, components in product(AXES, COMPONENTS)
         if axes * components < smallest_fit / 2
     ]
@@ -103,8 +103,9 @@ def fit_one_class(
     log-likelihood and binary logit. Returns the model and the tried configurations (for the card).
     """
     image, tried = choose_mixture(fit, seed=seed)
+    axes, components = image.axes.shape[1], len(image.weights)
+    fusion = standardised_fusion(_held_out(fit.embeddings, _folds(fit.groups, seed), axes, components, seed), weights)
     likelihood = image.log_likelihood(calibration.embeddings)
-    fusion = standardised_fusion(likelihood, weights)
     model = OneClassModel(
         image=image,
         patch=patch,
@@ -145,9 +146,10 @@ def _folds(groups: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
     return np.asarray(fold_of_group[members])
 
 
-def _held_out(features: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int) -> float:
-    total = 0.0
+def _held_out(features: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int) -> Features:
+    """Log-likelihood of each row under a mixture fitted on the other folds, (n,)."""
+    likelihood = np.zeros(len(features))
     for fold in range(FOLDS):
         mixture = fit_mixture(features[folds != fold], axes=axes, components=components, seed=seed)
-        total += float(mixture.log_likelihood(features[folds == fold]).sum())
-    return total / len(features)
+        likelihood[folds == fold] = mixture.log_likelihood(features[folds == fold])
+    return likelihood

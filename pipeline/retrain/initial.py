@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from pipeline.cooccurrence import describe
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
-from pipeline.one_class import Mixture, OneClassModel
+from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
-from pipeline.read_out import ReadOut
-from pipeline.records import DetectorOutput, ModelVersion, Patches
+from pipeline.read_out import Handling, ReadOut
+from pipeline.records import DecodedImage, DetectorOutput, ModelVersion, Patches
+from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
 from pipeline.settings import LimitSettings
 
@@ -28,6 +29,9 @@ PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
 
 PATCH_AXES, PATCH_COMPONENTS = 32, 5
+
+HISTORIES = 5
+"""Random ones of each calibration photograph, beside itself as found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +42,11 @@ class PhotoFiles:
     group: str
     """Photographs that may share a source or a camera have the same group."""
     held_out: bool
-    """Kept out of the networks' training: these calibrate, the others are fitted on."""
+    """Kept out of the networks' training; the others are fitted on."""
+    weighs: bool = False
+    """Held out, and used up by the heads' weights: it neither fits nor calibrates."""
     make: str | None = None
     """As the header spells it."""
-
-
-def fit_first(
-    photos: Sequence[PhotoFiles],
-    detector: Detector,
-    model: ModelVersion,
-    read_out: ReadOut,
-    limits: LimitSettings,
-    *,
-    seed: int = 0,
-    track: Callable[[Iterable[PhotoFiles]], Iterable[PhotoFiles]] = iter,
-) -> tuple[OneClassModel, dict[str, Any]]:
-    """The model and the facts for its card. `track` may draw a progress bar.
-
-    A photograph is one sample however many crops of it there are: crops of one photograph are not exchangeable with
-    photographs, and the conformal promise is about photographs.
-    """
-    samples = [sample for photo in track(photos) if (sample := _detect(photo, detector, model, read_out, limits))]
-    fit = [sample for sample in samples if not sample.photo.held_out]
-    calibration = [sample for sample in samples if sample.photo.held_out]
-    patch = _fit_patches(fit, seed)
-    weights = (float(read_out.fusion[0]), float(read_out.fusion[1]))
-    one_class, tried = fit_one_class(_features(fit), _features(calibration), patch=patch, weights=weights, seed=seed)
-    card = {
-        "format": 1,
-        "fit_photos": len(fit),
-        "calibration_photos": len(calibration),
-        "fit_groups": len({sample.photo.group for sample in fit}),
-        "calibration_groups": len({sample.photo.group for sample in calibration}),
-        "not_applicable": len(photos) - len(samples),
-        "patch_budget": limits.patch_budget,
-        "axes": one_class.image.axes.shape[1],
-        "components": len(one_class.image.weights),
-        "tried": tried,
-        "seed": seed,
-        "calibration_makes": Counter(sample.photo.make or MISSING for sample in calibration),
-        "calibration_formats": Counter(sample.format for sample in calibration),
-        "calibration_sha256": hashlib.sha256(one_class.calibration_fused.tobytes()).hexdigest(),
-    }
-    return one_class, card
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +56,110 @@ class _Sample:
     output: DetectorOutput
     ai_probability: float
     """The binary head's."""
+    handling: Handling
+    """As told from the pixels."""
 
 
-def _detect(
-    photo: PhotoFiles, detector: Detector, model: ModelVersion, read_out: ReadOut, limits: LimitSettings
-) -> _Sample | None:
-    """Both networks on the patches of all crops together; None for a photograph without a usable patch."""
-    parts, format = [], ""
-    for file in photo.files:
-        try:
-            image = decode(file.read_bytes(), limits)
-            parts.append(cut(image, limits.patch_budget))
-        except (RejectedUpload, NotApplicable):
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """Photograph -> sample, by the networks of a release and its read-out."""
+
+    detector: Detector
+    model: ModelVersion
+    read_out: ReadOut
+    limits: LimitSettings
+
+    def detect(self, photo: PhotoFiles, change: Callable[[Pixels], Pixels] = lambda pixels: pixels) -> _Sample | None:
+        """Both networks on the patches of all crops together; None for a photograph without a usable patch."""
+        parts, format = [], ""
+        for file in photo.files:
+            try:
+                image = decode(file.read_bytes(), self.limits)
+                parts.append(cut(DecodedImage(change(image.pixels), image.format), self.limits.patch_budget))
+            except (RejectedUpload, NotApplicable):
+                continue
+            format = image.format
+        if not parts:
+            return None
+        pixels = np.concatenate([part.pixels for part in parts])[: self.limits.patch_budget]
+        corners = np.concatenate([part.corners for part in parts])[: self.limits.patch_budget]
+        output = self.detector.detect(Patches(pixels=pixels, corners=corners), self.model)
+        statistics = describe(pixels)
+        probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
+        handling = Handling(int(self.read_out.handling_probabilities(statistics).argmax()))
+        return _Sample(photo, format, output, probability, handling)
+
+
+def fit_first(
+    photos: Sequence[PhotoFiles],
+    history: History,
+    examined: Examined,
+    *,
+    seed: int = 0,
+    track: Callable[[Iterable[PhotoFiles]], Iterable[PhotoFiles]] = iter,
+) -> tuple[OneClassModel, dict[str, Any]]:
+    """The model and the facts for its card. `track` may draw a progress bar.
+
+    A photograph is one sample however many crops of it there are: crops of one photograph are not exchangeable with
+    photographs, and the conformal promise is about photographs.
+    """
+    fit: list[_Sample] = []
+    calibration: list[list[_Sample]] = []
+    """Of each photograph: as found, then after random histories."""
+    for number, photo in enumerate(track([photo for photo in photos if not photo.weighs])):
+        found = examined.detect(photo)
+        if found is None:
             continue
-        format = image.format
-    if not parts:
-        return None
-    pixels = np.concatenate([part.pixels for part in parts])[: limits.patch_budget]
-    corners = np.concatenate([part.corners for part in parts])[: limits.patch_budget]
-    output = detector.detect(Patches(pixels=pixels, corners=corners), model)
-    probability = float(read_out.probability(np.array(output.ai_probability), describe(pixels)))
-    return _Sample(photo, format, output, probability)
+        if photo.held_out:
+            after = [examined.detect(photo, _drawn(history, (seed, number, version))) for version in range(HISTORIES)]
+            calibration.append([found, *(sample for sample in after if sample)])
+        else:
+            fit.append(found)
+    as_found = [versions[0] for versions in calibration]
+    weights = (float(examined.read_out.fusion[0]), float(examined.read_out.fusion[1]))
+    one_class, tried = fit_one_class(
+        _features(fit), _features(as_found), patch=_fit_patches(fit, seed), weights=weights, seed=seed
+    )
+    one_class = replace(one_class, strata=_strata(one_class, calibration, seed))
+    card = {
+        "format": FORMAT,
+        "fit_photos": len(fit),
+        "calibration_photos": len(calibration),
+        "calibration_photos_by_stratum": {
+            kind.name.lower(): len(scores) for kind, scores in zip(Handling, one_class.strata, strict=True)
+        },
+        "fit_groups": len({sample.photo.group for sample in fit}),
+        "calibration_groups": len({sample.photo.group for sample in as_found}),
+        "weighing_photos": sum(photo.weighs for photo in photos),
+        "not_applicable": sum(not photo.weighs for photo in photos) - len(fit) - len(calibration),
+        "patch_budget": examined.limits.patch_budget,
+        "axes": one_class.image.axes.shape[1],
+        "components": len(one_class.image.weights),
+        "tried": tried,
+        "seed": seed,
+        "calibration_makes": Counter(sample.photo.make or MISSING for sample in as_found),
+        "calibration_formats": Counter(sample.format for sample in as_found),
+        "calibration_sha256": hashlib.sha256(one_class.calibration_fused.tobytes()).hexdigest(),
+    }
+    return one_class, card
+
+
+def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[Pixels], Pixels]:
+    """One random history, the same for every crop of a photograph."""
+    return lambda pixels: history(pixels, np.random.default_rng(seed))[0]
+
+
+def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed: int) -> tuple[Floats, ...]:
+    """Fused scores by stratum, ascending. A photograph counts once in each that a version of it falls into, by one of
+    these versions drawn at random: within a stratum, photographs are exchangeable."""
+    random = np.random.default_rng(seed)
+    scores: dict[Handling, list[float]] = {kind: [] for kind in Handling}
+    for versions in calibration:
+        drawn = {versions[number].handling: versions[number] for number in random.permutation(len(versions))}
+        for kind, sample in drawn.items():
+            likelihood = model.image.log_likelihood(sample.output.encoder.embedding[None])
+            scores[kind].append(float(model.fusion.fuse(likelihood, np.array([sample.ai_probability]))[0]))
+    return tuple(np.sort(np.array(scores[kind])) for kind in Handling)
 
 
 def _features(samples: Sequence[_Sample]) -> PhotoFeatures:

@@ -12,14 +12,23 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation.conditions import STANDING
 from pipeline.one_class import Fusion, Mixture, logit
-from pipeline.read_out import ReadOut
-from pipeline.retrain.described import Described, balance
+from pipeline.read_out import Handling, ReadOut
+from pipeline.retrain.described import HISTORIES, Described, balance
 from pipeline.retrain.fit import PhotoFeatures, choose_mixture, spread
 
 Floats = NDArray[np.float64]
 
+FORMAT = 2
+"""Of `read_out.npz`: since 2 with `handling`."""
+
 STRENGTH = 0.01
 """Inverse of the L2 penalty. Chosen on left-out generator families and camera makes (docs/train.md)."""
+
+HANDLING_STRENGTH = 0.003
+"""The same of the regression that tells how an image was handled."""
+
+VERSION_WEIGHTS = np.array([1.0] * len(STANDING) + [1 / HISTORIES] * HISTORIES)
+"""All random histories together weigh as much as the image as found, or re-encoded (docs/train.md)."""
 
 UNBOUNDED = 1e6
 """The same for a regression with two weights, which needs no penalty."""
@@ -35,29 +44,46 @@ EQUAL = np.ones(2)
 
 
 def fit_read_out(data: Described, rows: NDArray[np.bool_]) -> ReadOut:
-    """Logistic regression on the statistics of these crops, all versions; the network has no say yet.
+    """Logistic regression on the statistics of these crops, all versions; the network has no say yet, and how an image
+    was handled is not told.
 
     Needs both classes among `rows` (n,).
     """
     statistics = np.asarray(data.statistics[rows], dtype=np.float64)  # (m, versions, D)
-    count, versions, _ = statistics.shape
-    flat = statistics.reshape(count * versions, -1)
+    count, versions, dimensions = statistics.shape
+    flat = statistics.reshape(count * versions, dimensions)
     mean, scale = flat.mean(0), flat.std(0) + 1e-6
     weights = balance(data.weights[rows], data.is_ai[rows])
     model = LogisticRegression(C=STRENGTH, max_iter=300)
     model.fit(
         (flat - mean) / scale,
         np.repeat(data.is_ai[rows], versions),
-        sample_weight=np.repeat(weights, versions) * count / 2,
+        sample_weight=np.outer(weights, VERSION_WEIGHTS[:versions]).ravel() * count / 2,
     )
-    return ReadOut(mean, scale, model.coef_[0], model.intercept_, SILENT, EQUAL)
+    untold = np.zeros((dimensions + 1, len(Handling)))
+    untold[-1, Handling.AS_MADE] = 1
+    return ReadOut(mean, scale, model.coef_[0], model.intercept_, SILENT, EQUAL, untold)
+
+
+def fit_handling(data: Described, rows: NDArray[np.bool_], read_out: ReadOut) -> Floats:
+    """`ReadOut.handling` from the histories that these photographs were given; every kind weighs alike.
+
+    From photographs alone: nobody knows what befell a generated image before it was found.
+    """
+    rows = rows & ~data.is_ai
+    statistics, kinds = data.statistics[rows], data.handling[rows].ravel()
+    standardised = ((statistics - read_out.mean) / read_out.scale).reshape(len(kinds), -1)
+    model = LogisticRegression(C=HANDLING_STRENGTH, max_iter=300, class_weight="balanced").fit(standardised, kinds)
+    fitted = np.zeros((standardised.shape[1] + 1, len(Handling)))
+    fitted[:-1, model.classes_], fitted[-1, model.classes_] = model.coef_.T, model.intercept_
+    return fitted
 
 
 def fit_joint(data: Described, rows: NDArray[np.bool_], read_out: ReadOut) -> Floats:
-    """`ReadOut.joint` from crops that neither opinion was fitted on, as found and re-encoded."""
+    """`ReadOut.joint` from crops that neither opinion was fitted on and that the networks saw after all histories."""
     opinions = np.stack(
-        [logit(data.network[rows]), read_out.statistics_logit(data.statistics[rows, :2])], axis=-1
-    )  # (m, 2, 2)
+        [logit(data.network[rows]), read_out.statistics_logit(data.statistics[rows])], axis=-1
+    )  # (m, versions, 2)
     return fit_weights(opinions, data.is_ai[rows])
 
 
@@ -80,9 +106,11 @@ def fit_weights(opinions: Floats, is_ai: NDArray[np.bool_]) -> Floats:
 
 
 def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, float]]:
-    """AUROC of network, statistics and both on held-out crops, which set only the three joint weights of `read_out`."""
-    rows, is_ai = data.held_out, data.is_ai[data.held_out]
-    network, statistics = data.network[rows], data.statistics[rows, :2]
+    """AUROC of network, statistics and both on photographs that calibrate, which set nothing of `read_out`, and on
+    held-out AI images, which set only its three joint weights."""
+    rows = data.held_out & (data.is_ai | ~data.weighs)
+    is_ai = data.is_ai[rows]
+    network, statistics = data.network[rows, :2], data.statistics[rows, :2]
     opinions = {
         "network": network,
         "statistics": read_out.statistics_logit(statistics),
@@ -116,7 +144,7 @@ def fit_fusion(data: Described, rows: NDArray[np.bool_], read_out: ReadOut, imag
     likelihood = np.stack([image.log_likelihood(data.embeddings[rows, version]) for version in (0, 1)], axis=1)
     of_photographs = likelihood[~data.is_ai[rows], 0]
     strange = -(likelihood - np.median(of_photographs)) / spread(of_photographs)
-    binary = logit(read_out.probability(data.network[rows], data.statistics[rows, :2]))
+    binary = logit(read_out.probability(data.network[rows, :2], data.statistics[rows, :2]))
     limited = np.clip(np.stack([strange, binary], axis=-1), -Fusion.LIMIT, Fusion.LIMIT)
     likelihood_weight, binary_weight = fit_weights(limited, data.is_ai[rows])[:2]
     return np.array([max(likelihood_weight, LEAST_SAY * binary_weight), binary_weight])
@@ -125,21 +153,37 @@ def fit_fusion(data: Described, rows: NDArray[np.bool_], read_out: ReadOut, imag
 def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
     """The read-out of a release, and the facts for its card.
 
-    The weights of both opinions come from what was held out from both. The statistics are then fitted once more with
-    the held-out AI images added; photographs held out stay out, for they calibrate. They have set the few weights
-    (`joint`, `fusion`) all the same, so the conformal promise is exact but for these.
+    The weights of both opinions, and of both heads, come from what was held out from them and does not calibrate. The
+    statistics are then fitted once more with the held-out AI images added; all photographs held out stay out.
     """
-    held_out, is_ai = data.held_out, data.is_ai
+    held_out, weighs, is_ai = data.held_out, data.weighs, data.is_ai
     honest = fit_read_out(data, ~held_out)
-    honest = replace(honest, joint=fit_joint(data, held_out, honest))
-    fusion = fit_fusion(data, held_out, honest, choose_mixture(photo_features(data, ~held_out & ~is_ai), seed=0)[0])
+    honest = replace(honest, joint=fit_joint(data, weighs, honest))
+    fusion = fit_fusion(data, weighs, honest, choose_mixture(photo_features(data, ~held_out & ~is_ai), seed=0)[0])
     final = fit_read_out(data, is_ai | ~held_out)
+    final = replace(final, joint=honest.joint, fusion=fusion, handling=fit_handling(data, ~held_out, final))
     card = {
+        "format": FORMAT,
         "crops": {"photographs": int((~is_ai & ~held_out).sum()), "ai": int(is_ai.sum())},
-        "joint_fitted_on": {"photographs": int((~is_ai & held_out).sum()), "ai": int((is_ai & held_out).sum())},
+        "weighed_on": {"photographs": int((~is_ai & weighs).sum()), "ai": int((is_ai & weighs).sum())},
         "held_out_auroc": held_out_areas(data, honest),
         "strength": STRENGTH,
         "weights": dict(zip(("network", "statistics", "intercept"), honest.joint.tolist(), strict=True)),
         "fusion": dict(zip(("log_likelihood", "ai_logit"), fusion.tolist(), strict=True)),
+        "called": handling_shares(data, final),
     }
-    return replace(final, joint=honest.joint, fusion=fusion), card
+    return final, card
+
+
+def handling_shares(data: Described, read_out: ReadOut) -> dict[str, dict[str, float]]:
+    """Of held-out photographs of each `Handling`, the share that is called each."""
+    rows = data.held_out & ~data.is_ai
+    kinds = data.handling[rows].ravel()
+    called = read_out.handling_probabilities(data.statistics[rows]).argmax(-1).ravel()
+    return {
+        kind.name.lower(): {
+            as_.name.lower(): round(float((called[kinds == kind] == as_).mean()), 3) for as_ in Handling
+        }
+        for kind in Handling
+        if (kinds == kind).any()
+    }

@@ -85,17 +85,17 @@ def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> It
 def scores(data: Described, fold: Fold, *, axes: int, components: int) -> dict[str, Floats]:
     """Suspicion of the fold's left-out crops by each of `HEADS`, (m, 2): as found and re-encoded.
 
-    The fusion's weights come from crops that the networks' split holds out, among those that the fold does not leave
-    out; the read-out that answers is then fitted on all that the fold leaves.
+    The fusion's weights come from the crops that weigh, among those that the fold does not leave out; the read-out that
+    answers is then fitted on all that the fold leaves.
     """
     fit, held_out, asked = fold.usable, data.held_out, fold.left_out
     photographs = fit & held_out & ~data.is_ai
     features = photo_features(data, fit & ~held_out & ~data.is_ai)
     image = fit_mixture(features.embeddings, axes=axes, components=components, seed=0)
-    weights = fit_fusion(data, fit & held_out, fit_read_out(data, fit & ~held_out), image)
+    weights = fit_fusion(data, fit & data.weighs, fit_read_out(data, fit & ~held_out), image)
     fusion = standardised_fusion(image.log_likelihood(data.embeddings[photographs, 0]), (weights[0], weights[1]))
     likelihood = np.stack([image.log_likelihood(data.embeddings[asked, version]) for version in (0, 1)], axis=1)
-    probability = fit_read_out(data, fit).probability(data.network[asked], data.statistics[asked, :2])
+    probability = fit_read_out(data, fit).probability(data.network[asked, :2], data.statistics[asked, :2])
     return {"one_class": -likelihood, "binary": logit(probability), "fused": -fusion.fuse(likelihood, probability)}
 
 

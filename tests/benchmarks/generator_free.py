@@ -21,12 +21,12 @@ from scipy.fft import dctn, idctn
 from scipy.ndimage import convolve, uniform_filter
 
 from pipeline.cooccurrence import describe
-from pipeline.encoder.data import random_history
+from pipeline.encoder.history import random_history
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
 from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage
-from pipeline.retrain.described import PATCHES, Described
+from pipeline.retrain.described import HISTORIES, PATCHES, VERSIONS, Described
 from pipeline.retrain.read_out import fit_read_out
 from pipeline.retrain.unseen import FAMILIES, folds
 from workers.cli.read_out import described_folders
@@ -105,15 +105,17 @@ def resynthesised(data: Described) -> Described:
         random = np.random.default_rng((1, number))
         name = list(KINDS)[random.integers(len(KINDS))]
         image = DecodedImage(KINDS[name](crop.pixels, random), "JPEG")
-        versions = [image, degrade(image, "reencoded"), DecodedImage(random_history(image.pixels, random), "JPEG")]
+        versions = [image, degrade(image, "reencoded")]
+        versions += [DecodedImage(random_history(image.pixels, random)[0], "JPEG") for _ in range(HISTORIES)]
         try:
             statistics.append([describe(cut(version, PATCHES).pixels) for version in versions])
         except NotApplicable:
             continue
         crops.append(replace(crop, is_ai=True, camera=name))
     count = len(crops)
+    nothing = np.zeros((count, len(VERSIONS)))
     return Described(
-        tuple(crops), np.arange(count), np.array(statistics), np.zeros((count, 2, 1)), np.zeros((count, 2))
+        tuple(crops), np.arange(count), np.array(statistics), nothing[..., None], nothing, nothing.astype(np.int64)
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from pipeline.cooccurrence import DIMENSIONS, GROUPS
+from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import measure
 from pipeline.retrain.described import Described
 from pipeline.retrain.fit import fit_mixture
@@ -101,7 +102,7 @@ READ_OUT: dict[str, Callable[[Described], Described]] = {
     "without residuals of colour differences": only(group_columns(EVERY - {4}, ALL)),
     "without random histories in training": lambda data: replace(data, statistics=data.statistics[:, :2]),
     "the SDAIE read-out instead of statistics": lambda data: replace(
-        data, statistics=np.concatenate([data.embeddings, data.embeddings[:, 1:]], axis=1)
+        data, statistics=data.embeddings[:, : len(STANDING)]
     ),
 }
 
@@ -110,7 +111,7 @@ def drawn(data: Described, seed: int) -> Described:
     taken = np.random.default_rng(seed).random(len(data.crops)) < KEPT
     return Described(
         tuple(crop for crop, keep in zip(data.crops, taken, strict=True) if keep),
-        *(getattr(data, name)[taken] for name in ("kept", "statistics", "embeddings", "network")),
+        *(getattr(data, name)[taken] for name in ("kept", "statistics", "embeddings", "network", "handling")),
     )
 
 

@@ -103,7 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     data = described_folders(options.real, options.ai, options.release, options.cache, seed=0)
     read_out = fit_read_out(data, ~data.held_out)
-    read_out = replace(read_out, joint=fit_joint(data, data.held_out, read_out))
+    read_out = replace(read_out, joint=fit_joint(data, data.weighs, read_out))
     detector = LocalDetector(options.release)
     real, ai = (
         np.array([suspicions(detector, read_out, patches) for patches in track(images(folder), "scoring")])

@@ -132,7 +132,9 @@ class _Scorer:
     )
 
     def score(self, output, patches, exif):
-        return SimpleNamespace(log_likelihood=2.0, ai_probability=output.ai_probability, fused=-7.0, p_value=0.05)
+        return SimpleNamespace(
+            log_likelihood=2.0, ai_probability=output.ai_probability, fused=-7.0, p_value=0.05, exif_predictions=()
+        )
 
 
 def test_the_same_bytes_are_scored_once_and_bad_bytes_never(tmp_path):

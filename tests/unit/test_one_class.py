@@ -1,6 +1,7 @@
 """Mixture scoring, conformal p-values and the archive, against independent computations."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,22 @@ def test_archive_round_trip_scores_the_same(model):
     assert again.fusion == model.fusion
 
 
+def test_strata_are_kept_and_each_answers_for_its_own(model):
+    stratified = replace(model, strata=(np.arange(4.0), np.array([]), np.arange(10.0, 29.0)))
+    again = OneClassModel.from_bytes(stratified.to_bytes())
+    for stratum, kept in zip(stratified.strata, again.strata, strict=True):
+        np.testing.assert_array_equal(stratum, kept)
+    assert again.p_value(9.0, 0) == 1
+    assert again.p_value(9.0, 2) == 1 / 20, "stranger than all of its own stratum, though not of another"
+    assert again.p_value(-100.0, 1) == 1, "a stratum that nothing is known of accuses nobody"
+
+
+def test_without_strata_all_calibration_photographs_answer(model):
+    assert model.strata == ()
+    middle = float(np.median(model.calibration_fused))
+    assert model.p_value(middle, 2) == conformal_p_value(model.calibration_fused, middle)
+
+
 def test_archive_with_pickled_objects_is_refused(model):
     buffer = io.BytesIO()
     np.savez(buffer, image_mean=np.array([{"a": 1}], dtype=object))
@@ -125,3 +142,17 @@ def test_calibration_photographs_are_not_the_fitted_ones(model):
     """In-sample likelihoods flatter; the calibration ones must be those of the second set."""
     expected = np.sort(model.image.log_likelihood(FEATURES[1::2]))
     np.testing.assert_allclose(model.calibration_log_likelihood, expected)
+
+
+def test_the_fusion_knows_nothing_of_the_calibration_photographs():
+    """Else the promise would not be exact: location and scale are those of photographs fitted on, seen from folds
+    without them."""
+    patch = fit_mixture(FEATURES, axes=8, components=2, seed=0)
+    one, other = (
+        fit_one_class(photos(FEATURES[::2]), photos(calibration), patch=patch, seed=0)[0]
+        for calibration in (FEATURES[1::2], FEATURES[1::2] * 3)
+    )
+    assert one.fusion == other.fusion
+    assert one.calibration_log_likelihood[0] > other.calibration_log_likelihood[0]
+    in_sample = one.image.log_likelihood(FEATURES[::2])
+    assert one.fusion.log_likelihood_location < np.median(in_sample)

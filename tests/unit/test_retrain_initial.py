@@ -1,12 +1,15 @@
 """The first fit on a folder: one sample per photograph, calibration on the held-out ones only."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
+from pipeline.read_out import Handling, ReadOut
 from pipeline.records import DetectorOutput, EncoderOutput
 from pipeline.release import Release
-from pipeline.retrain.initial import PhotoFiles, fit_first
+from pipeline.retrain.initial import HISTORIES, Examined, PhotoFiles, fit_first
 from pipeline.settings import LimitSettings
 from tests.synthetic import silent_read_out
 
@@ -38,25 +41,65 @@ def photos(tmp_path_factory) -> list[PhotoFiles]:
             pixels = np.clip(random.normal(120, spread, (64, 128, 3)), 0, 255).astype(np.uint8)
             files.append(folder / f"{number}-{crop}.jpg")
             Image.fromarray(pixels).save(files[-1], quality=95)
-        made.append(PhotoFiles(tuple(files), f"source-{number % 12}", held_out=number % 3 == 0, make="Maker"))
+        held_out, weighs = number % 3 == 0, number % 9 == 0
+        made.append(PhotoFiles(tuple(files), f"source-{number % 12}", held_out, weighs, make="Maker"))
     flat = folder / "flat.jpg"
     Image.new("RGB", (128, 128), (9, 9, 9)).save(flat)
     return [*made, PhotoFiles((flat,), "source-0", held_out=False)]
 
 
+def blurred(pixels, random):
+    """Half of the images, on both axes."""
+    if random.random() < 0.5:
+        return pixels, Handling.AS_MADE
+    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2))), Handling.SOFT
+
+
+WHITE = 501
+"""A statistic that is over 0.9 for the photographs here and 0 after the blur."""
+
+
+def telling_read_out() -> ReadOut:
+    """Says of an image that it is soft unless its finest residuals are truncated, as those of white noise are."""
+    read_out = silent_read_out()
+    handling = np.zeros_like(read_out.handling)
+    handling[WHITE, Handling.AS_MADE], handling[-1, Handling.SOFT] = 1.0, 0.5
+    return replace(read_out, handling=handling)
+
+
+def fitted(photos, detector=None, read_out=None):
+    examined = Examined(
+        detector or MeanColour(), Release.unversioned("new"), read_out or silent_read_out(), LimitSettings()
+    )
+    return fit_first(photos, blurred, examined)
+
+
 def test_first_fit(photos):
     detector = MeanColour()
-    model, card = fit_first(photos, detector, Release.unversioned("new"), silent_read_out(), LimitSettings())
-    assert (card["fit_photos"], card["calibration_photos"], card["not_applicable"]) == (40, 20, 1)
-    assert len(model.calibration_fused) == 20, "a photograph is one sample, however many crops there are of it"
-    assert set(detector.patch_counts) == {4}, "two crops of two patches each are looked at together"
-    assert card["calibration_makes"] == {"Maker": 20}
-    assert card["calibration_formats"] == {"JPEG": 20}
+    model, card = fitted(photos, detector)
+    assert (card["fit_photos"], card["calibration_photos"], card["weighing_photos"]) == (40, 13, 7)
+    assert card["not_applicable"] == 1
+    assert len(model.calibration_fused) == 13, "a photograph is one sample, however many crops there are of it"
+    assert set(detector.patch_counts) <= {3, 4}, "two crops of two patches each, but for flat ones"
+    assert len(detector.patch_counts) == 40 + 13 * (1 + HISTORIES)
+    assert card["calibration_makes"] == {"Maker": 13}
+    assert card["calibration_formats"] == {"JPEG": 13}
+
+
+def test_a_photograph_counts_once_in_each_stratum_that_it_falls_into(photos):
+    model, card = fitted(photos, read_out=telling_read_out())
+    as_made, handled, soft = model.strata
+    assert len(as_made) == 13
+    assert len(handled) == 0
+    assert 10 <= len(soft) <= 13, "five draws, each blurred with probability one half"
+    assert card["calibration_photos_by_stratum"] == {"as_made": 13, "handled": 0, "soft": len(soft)}
+    # what is as made here was not touched, so each of them has its score as found
+    np.testing.assert_allclose(as_made, model.calibration_fused, rtol=1e-9)
+    assert not np.isclose(soft[:, None], model.calibration_fused).any(), "what is blurred has another"
 
 
 def test_fit_is_reproducible(photos):
-    first, again = (
-        fit_first(photos, MeanColour(), Release.unversioned("new"), silent_read_out(), LimitSettings())[0]
-        for _ in range(2)
-    )
+    first, again = (fitted(photos, read_out=telling_read_out())[0] for _ in range(2))
     np.testing.assert_array_equal(first.calibration_fused, again.calibration_fused)
+    for one, other in zip(first.strata, again.strata, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,12 +1,15 @@
 """Fitting the read-out, weighing the opinions, and the folds of generators and phones nobody has seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline.cooccurrence import DIMENSIONS
+from pipeline.read_out import Handling
 from pipeline.records import DetectorOutput, EncoderOutput
 from pipeline.release import Release
-from pipeline.retrain.described import Described, LabelledCrop, describe_crops
+from pipeline.retrain.described import VERSIONS, Described, LabelledCrop, describe_crops
 from pipeline.retrain.read_out import LEAST_SAY, fit_weights, train_read_out
 from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, family_of, folds
 
@@ -15,7 +18,10 @@ MAKES = ("apple", "google", "canon")
 
 
 def made(count: int = 240) -> Described:
-    """Statistics tell AI images by one column, the network by itself, the embedding not at all."""
+    """Statistics tell AI images by one column, soft ones by others; the network tells them itself, the embedding not.
+
+    Of the 80 photographs and AI images held out, half weigh.
+    """
     rng = np.random.default_rng(0)
     crops = tuple(
         LabelledCrop(
@@ -26,14 +32,23 @@ def made(count: int = 240) -> Described:
             camera=GENERATORS[number // 2 % 4] if number % 2 else f"model-{number % 10}",
             make="" if number % 2 else MAKES[number // 2 % 3],
             held_out=number % 24 < 8,
+            weighs=number % 24 < 4 or (number % 24 < 8 and number % 2 == 1),
         )
         for number in range(count)
     )
     is_ai = np.array([crop.is_ai for crop in crops])
-    statistics = rng.normal(0, 1, (count, 3, DIMENSIONS)).astype(np.float32)
+    versions = len(VERSIONS)
+    handling = np.zeros((count, versions), np.int64)
+    handling[:, 2:] = rng.integers(0, len(Handling), (count, versions - 2))
+    statistics = rng.normal(0, 1, (count, versions, DIMENSIONS)).astype(np.float32)
     statistics[..., 0] += 6 * is_ai[:, None]
-    network = np.clip(0.3 + 0.3 * is_ai[:, None] + rng.normal(0, 0.15, (count, 2)), 0.01, 0.99)
-    return Described(crops, np.arange(count), statistics, rng.normal(size=(count, 2, 528)).astype(np.float32), network)
+    statistics[..., 1:40] += 4 * (handling == Handling.SOFT)[..., None]
+    network = np.clip(0.3 + 0.3 * is_ai[:, None] + rng.normal(0, 0.15, (count, versions)), 0.01, 0.99)
+    embeddings = rng.normal(size=(count, versions, 528)).astype(np.float32)
+    unseen = ~np.array([crop.weighs for crop in crops])
+    network[unseen, 2:] = np.nan
+    embeddings[unseen, 2:] = np.nan
+    return Described(crops, np.arange(count), statistics, embeddings, network, handling)
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +58,36 @@ def data() -> Described:
 
 def test_both_opinions_are_heard(data):
     read_out, card = train_read_out(data)
-    assert card["joint_fitted_on"] == {"photographs": 40, "ai": 40}
+    assert card["weighed_on"] == {"photographs": 20, "ai": 40}, "the other 20 photographs held out calibrate"
     assert card["crops"] == {"photographs": 80, "ai": 120}, "held-out AI images join the last fit, photographs do not"
     assert (read_out.joint[:2] > 0).all()
     areas = card["held_out_auroc"]["reencoded"]
     assert areas["network"] < areas["both"]
     assert areas["network"] == pytest.approx(0.92, abs=0.08)
-    probability = read_out.probability(data.network, data.statistics[:, :2])
+    probability = read_out.probability(data.network[:, :2], data.statistics[:, :2])
     assert probability[data.is_ai].mean() > 0.8 > 0.2 > probability[~data.is_ai].mean()
+
+
+def test_soft_images_are_told_from_others(data):
+    read_out, card = train_read_out(data)
+    told = read_out.handling_probabilities(data.statistics).argmax(-1)
+    assert (told == Handling.SOFT)[data.handling == Handling.SOFT].mean() > 0.9
+    assert (told == Handling.SOFT)[data.handling != Handling.SOFT].mean() < 0.1
+    assert card["called"]["soft"]["soft"] > 0.8
+
+
+def test_photographs_that_calibrate_set_nothing(data):
+    """The promise is about these: whatever they are, the read-out is the same."""
+    calibrate = data.held_out & ~data.is_ai & ~data.weighs
+    others = replace(
+        data,
+        statistics=np.where(calibrate[:, None, None], np.float32(9), data.statistics),
+        network=np.where(calibrate[:, None], 0.99, data.network),
+        embeddings=np.where(calibrate[:, None, None], np.float32(9), data.embeddings),
+    )
+    first, again = train_read_out(data)[0], train_read_out(others)[0]
+    for name in ("mean", "weights", "joint", "fusion", "handling"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
 
 
 def test_an_opinion_that_knows_nothing_keeps_its_least_say(data):
@@ -82,16 +119,23 @@ class Constant:
 def test_crops_are_described_and_kept_on_disk(tmp_path):
     rng = np.random.default_rng(0)
     pixels = [rng.integers(0, 255, (128, 128, 3), dtype=np.uint8), np.zeros((128, 128, 3), np.uint8)]
-    crops = [LabelledCrop(p, False, f"{n}", "s", "m", "make", False) for n, p in enumerate([pixels[1], pixels[0]])]
-    found = describe_crops(crops, lambda p, _: p, Constant(), Release.unversioned("x"))
-    assert found.crops == (crops[1],), "the black one has no usable patch"
-    assert found.statistics.shape == (1, 3, DIMENSIONS)
+    pixels.append(pixels[0])
+    crops = [
+        LabelledCrop(p, False, f"{n}", "s", "m", "make", True, weighs=n == 2)
+        for n, p in enumerate([pixels[1], pixels[0], pixels[2]])
+    ]
+    found = describe_crops(crops, lambda p, _: (p, Handling.HANDLED), Constant(), Release.unversioned("x"))
+    assert found.crops == (crops[1], crops[2]), "the black one has no usable patch"
+    assert found.statistics.shape == (2, len(VERSIONS), DIMENSIONS)
     np.testing.assert_array_equal(found.statistics[0, 0], found.statistics[0, 2])
     assert np.abs(found.statistics[0, 0] - found.statistics[0, 1]).max() > 0.01, "re-encoding leaves traces"
+    assert found.handling[0].tolist() == [Handling.AS_MADE] * 2 + [Handling.HANDLED] * 3
+    assert np.isfinite(found.network).tolist() == [[True, True, False, False, False], [True] * 5]
     found.save(tmp_path / "described.npz")
     again = Described.load(tmp_path / "described.npz", crops)
     assert again.crops == found.crops
     np.testing.assert_array_equal(again.network, found.network)
+    np.testing.assert_array_equal(again.handling, found.handling)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +171,9 @@ def test_folds_fit_on_nothing_that_they_ask_about(data):
 def test_unseen_table():
     data = made()
     crops = tuple(  # one source per camera, so that a fold leaves enough to fit on
-        LabelledCrop(c.pixels, c.is_ai, c.photograph, f"{c.camera}{c.make}", c.camera, c.make, n % 24 < 8)
-        for n, c in enumerate(data.crops)
+        replace(crop, source=f"{crop.camera}{crop.make}") for crop in data.crops
     )
-    data = Described(crops, data.kept, data.statistics, data.embeddings, data.network)
+    data = replace(data, crops=crops)
     figures = evaluate_unseen(data, ("dall-e", "gan"), ("apple",))
     assert [(fold["family"], fold["makes"], fold["real"], fold["ai"]) for fold in figures["folds"]] == [
         ("dall-e", ["apple"], 40, 30),

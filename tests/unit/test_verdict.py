@@ -1,15 +1,18 @@
 """The verdict table."""
 
+import numpy as np
 import pytest
 
 from pipeline.errors import RejectReason
+from pipeline.read_out import Handling, tell_handling
 from pipeline.records import Examination, Interval, NotApplicableReason, Score, SurfacePolicy, VerdictKind
 from pipeline.settings import PolicySettings, Settings
 from pipeline.verdict import decide, policy_for
 
 
-def scored(p_value: float) -> Examination:
-    score = Score(-1.0, 50.0, Interval(45, 55), 0.1, 0.0, p_value, (), (), ())
+def scored(p_value: float, handling: Handling = Handling.AS_MADE) -> Examination:
+    told = tell_handling(np.where(np.arange(len(Handling)) == handling, 0.9, 0.05))
+    score = Score(-1.0, 50.0, Interval(45, 55), 0.1, 0.0, p_value, (), (), (told,))
     return Examination("00", 1, score=score)
 
 
@@ -22,6 +25,9 @@ def scored(p_value: float) -> Examination:
         (scored(0.1), VerdictKind.UNSURE),
         (scored(0.1001), VerdictKind.CAMERA),
         (scored(1.0), VerdictKind.CAMERA),
+        (scored(1.0, Handling.HANDLED), VerdictKind.CAMERA),
+        (scored(1.0, Handling.SOFT), VerdictKind.UNSURE),  # a blurred picture shows no camera
+        (scored(0.02, Handling.SOFT), VerdictKind.NOT_CAMERA),  # among blurred photographs it is strange all the same
         (Examination("00", 1, rejected=RejectReason.TRUNCATED), VerdictKind.REJECTED),
         (Examination("00", 1, not_applicable=NotApplicableReason.FLAT), VerdictKind.NOT_APPLICABLE),
     ],
@@ -37,6 +43,11 @@ def test_outcome_without_a_score_names_its_reason():
 def test_an_examination_without_outcome_is_a_bug():
     with pytest.raises(ValueError, match="score"):
         decide(Examination("00", 1), SurfacePolicy())
+
+
+def test_a_soft_image_says_why_it_is_unsure():
+    assert decide(scored(0.9, Handling.SOFT), SurfacePolicy()).reason == "too_soft_to_tell"
+    assert decide(scored(0.05, Handling.SOFT), SurfacePolicy()).reason == "p_value_at_most_unsure_fpr"
 
 
 def test_surface_has_its_own_thresholds():

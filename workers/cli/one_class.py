@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pipeline.read_out import ReadOut
-from pipeline.retrain.initial import PhotoFiles, fit_first
+from pipeline.retrain.initial import Examined, PhotoFiles, fit_first
 from pipeline.settings import Settings
 
 
@@ -24,18 +24,17 @@ def train_one_class(
 ) -> None:
     """Fit on the photographs that the networks were trained on, calibrate on those held out from them."""
     from pipeline.adapters.local import LocalDetector  # torch, only here
+    from pipeline.encoder.history import random_history
     from pipeline.release import Release
 
     settings = Settings()
-    model, card = fit_first(
-        _photographs(data),
-        LocalDetector(release),
+    examined = Examined(
+        LocalDetector(release, settings.detector.trunk),
         Release.unversioned(release.name),
         ReadOut.from_bytes((release / "read_out.npz").read_bytes()),
         settings.limits,
-        seed=seed,
-        track=_tracked,
     )
+    model, card = fit_first(_photographs(data), random_history, examined, seed=seed, track=_tracked)
     (release / "one_class.npz").write_bytes(model.to_bytes())
     (release / "one_class.json").write_text(json.dumps({"data": data.name, **card}, indent=1) + "\n")
     Console().print(
@@ -55,6 +54,7 @@ def _photographs(folder: Path) -> list[PhotoFiles]:
             files=tuple(folder / tile.file for tile in tiles),
             group=tiles[0].source,
             held_out=tiles[0].held_out,
+            weighs=tiles[0].weighs,
             make=tiles[0].tags.get("Make"),
         )
         for tiles in crops.values()

@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from pipeline.settings import Settings
+
 if TYPE_CHECKING:
     from pipeline.retrain.described import Described, LabelledCrop
 
@@ -34,23 +36,23 @@ def train_read_out(
     (release / "read_out.npz").write_bytes(read_out.to_bytes())
     facts = {"photographs": data.name, "ai": ai.name, "seed": seed, **card}
     (release / "read_out.json").write_text(json.dumps(facts, indent=1) + "\n")
-    Console().print(f"weights: {card['weights']}, from {card['joint_fitted_on']}")
+    Console().print(f"weights: {card['weights']}, from {card['weighed_on']}")
 
 
 def described_folders(data: Path, ai: Path, release: Path, cache: Path, *, seed: int) -> Described:
     """Both folders' crops, described with the networks of `release`; kept in `cache` for the next call."""
     from pipeline.adapters.local import LocalDetector  # torch, only here
-    from pipeline.encoder.data import random_history
+    from pipeline.encoder.history import random_history
     from pipeline.release import Release
-    from pipeline.retrain.described import Described, describe_crops
+    from pipeline.retrain.described import FORMAT, Described, describe_crops
 
     crops = [*_crops(data, cache, is_ai=False), *_crops(ai, cache, is_ai=True)]
     networks = [(release / f"{name}.safetensors").read_bytes() for name in ("encoder", "binary")]
     stamp = [hashlib.sha256(content).hexdigest() for content in networks]
-    stamp += [str(data.resolve()), str(ai.resolve()), str(len(crops)), str(seed)]
+    stamp += [str(FORMAT), str(data.resolve()), str(ai.resolve()), str(len(crops)), str(seed)]
     file = cache / f"described-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.npz"
     if not file.exists():
-        detector, model = LocalDetector(release), Release.unversioned(release.name)
+        detector, model = LocalDetector(release, Settings().detector.trunk), Release.unversioned(release.name)
         describe_crops(crops, random_history, detector, model, seed=seed, track=_tracked).save(file)
     return Described.load(file, crops)
 
@@ -72,6 +74,7 @@ def _crops(folder: Path, cache: Path, *, is_ai: bool) -> Iterable[LabelledCrop]:
                 tile.camera,
                 "" if is_ai else tile.tags.get("Make", "").split(" ")[0].casefold(),
                 tile.held_out,
+                tile.held_out if is_ai else tile.weighs,
             )
 
 
