@@ -72,6 +72,8 @@ class S3Settings(BaseModel):
     secret_access_key: SecretStr | None = None
     connect_timeout: Seconds = 3
     read_timeout: Seconds = 15
+    download_timeout: Seconds = 60
+    """Of one object, all of it; under the task's time limit: a slow store is an outage, not a lost worker."""
     buckets: tuple[str, ...] = ("uploads",)
     """The only buckets an event may name."""
     model_bucket: str = "lenswatch-models"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from pipeline.settings import S3Settings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 
 _MISSING = {  # answers to GetObject
     "NoSuchKey",
@@ -35,9 +36,11 @@ class S3ObjectStore:
 
     def __init__(self, settings: S3Settings) -> None:
         self._client = _client(settings)
+        self._download_timeout = settings.download_timeout
 
     def get(self, bucket: str, key: str, *, version_id: str | None = None, max_bytes: int) -> bytes:
         version = {"VersionId": version_id} if version_id else {}
+        deadline = time.monotonic() + self._download_timeout
         with _errors_translated(missing=_MISSING):
             response = self._client.get_object(Bucket=bucket, Key=key, **version)  # type: ignore[arg-type]
             body = response["Body"]
@@ -47,6 +50,8 @@ class S3ObjectStore:
                     content += chunk
                     if len(content) > max_bytes:
                         raise RejectedUpload(RejectReason.TOO_LARGE, f"over {max_bytes} bytes")
+                    if time.monotonic() > deadline:
+                        raise ObjectStoreUnavailable(f"only {len(content)} bytes in {self._download_timeout:g} s")
             finally:
                 body.close()
         return bytes(content)

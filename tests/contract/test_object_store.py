@@ -104,3 +104,12 @@ def test_a_server_that_is_away_is_reported_soon():
         with pytest.raises(ObjectStoreUnavailable):
             call()
     assert time.monotonic() - started < 20
+
+
+def test_a_store_that_drips_is_away_before_the_task_ends(s3_server):
+    settings = settings_for(s3_server).s3.model_copy(update={"download_timeout": 1e-6})
+    store = S3ObjectStore(settings)
+    store.ensure_bucket(BUCKET)
+    store.put(BUCKET, "slow", b"x" * 100_000)
+    with pytest.raises(ObjectStoreUnavailable, match=r"only 65536 bytes in 1e-06 s"):
+        store.get(BUCKET, "slow", max_bytes=1_000_000)
