@@ -180,9 +180,11 @@ class Consumer:
         read = [self._read_event(entry) for entry in entries]
         try:
             with self._stores.transaction() as transaction:
-                transaction.uploads.lock(event for event in read if isinstance(event, UploadEvent))
-                pairs = zip(entries, read, strict=True)
-                return [_write_one(transaction, lane, entry, event) for entry, event in pairs]
+                new = transaction.uploads.record_new([event for event in read if isinstance(event, UploadEvent)])
+                return [
+                    Taken("new", new[event]) if event in new else _write_one(transaction, lane, entry, event)
+                    for entry, event in zip(entries, read, strict=True)
+                ]
         except RetryableError:  # also a deadlock: the batch comes again
             raise
         except Exception as error:

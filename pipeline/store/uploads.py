@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from pipeline.errors import NotFound
-from pipeline.records import Lane, Upload, UploadEvent, UploadState
+from pipeline.records import EventKind, Lane, Upload, UploadEvent, UploadState
 from pipeline.store.announcements import announce
 from pipeline.store.models import AnnouncementRow, DeletionRow, UploadRow
 from pipeline.store.models_ops import ReviewItemRow
@@ -43,6 +44,38 @@ class Uploads:
         if wanted:
             lock_keys(self._session, wanted)
             self._held |= wanted
+
+    def record_new(self, events: Sequence[UploadEvent]) -> dict[UploadEvent, Upload]:
+        """Record, together, those that announce a key of which nothing is known: nearly all are such.
+
+        `record` and `delete` have to look at the others one by one, and in order.
+        """
+        self.lock(events)
+        named = Counter((event.bucket, event.key) for event in events)
+        known = self._known(named)
+        new = {
+            event: _new_row(event)
+            for event in events
+            for key in [(event.bucket, event.key)]
+            if event.kind is EventKind.CREATED and named[key] == 1 and key not in known
+        }
+        self._session.add_all(new.values())
+        self._session.flush()
+        self._session.add_all(
+            AnnouncementRow(upload_id=row.id, event_id=event.event_id, callback=event.callback)
+            for event, row in new.items()
+        )
+        self._session.flush()
+        return {event: to_upload(row) for event, row in new.items()}
+
+    def _known(self, keys: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Which of these keys (bucket, key) an upload or a deletion has named before."""
+        wanted = list(keys)
+        of = [
+            select(row.bucket, row.object_key).where(tuple_(row.bucket, row.object_key).in_(wanted))
+            for row in (UploadRow, DeletionRow)
+        ]
+        return {(bucket, key) for bucket, key in self._session.execute(union(*of))}
 
     def record(self, event: UploadEvent) -> tuple[Upload, bool]:
         self.lock([event])
@@ -88,12 +121,7 @@ class Uploads:
         return len(ended)
 
     def _insert(self, event: UploadEvent) -> UploadRow:
-        row = UploadRow(
-            **event.model_dump(exclude={"schema_version", "kind", "key", "lane"}),
-            object_key=event.key,
-            lane=event.lane.value,
-            identity=event.identity,
-        )
+        row = _new_row(event)
         row.deleted_at = deletion_of(self._session, row)
         self._session.add(row)
         self._session.flush()
@@ -246,6 +274,15 @@ class Uploads:
         if row is None:
             raise NotFound(f"upload {upload_id}")
         return row
+
+
+def _new_row(event: UploadEvent) -> UploadRow:
+    return UploadRow(
+        **event.model_dump(exclude={"schema_version", "kind", "key", "lane"}),
+        object_key=event.key,
+        lane=event.lane.value,
+        identity=event.identity,
+    )
 
 
 def to_upload(row: UploadRow) -> Upload:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import StoreUnavailable
 from pipeline.records import Lane, UploadEvent, UploadState
 from pipeline.settings import Settings, WorkerSettings
-from pipeline.store import Stores
+from pipeline.store import Stores, uploads
 from tests.servers import settings_for
 from workers.consumer import Consumer
 from workers.stream import GROUP, StreamUnavailable, connect, stream_name, submit
@@ -151,16 +151,13 @@ def test_what_cannot_be_understood_is_a_dead_letter_and_stops_nobody(
 def test_an_event_that_the_ledger_refuses_does_not_hold_up_its_batch(
     consumer, client, stores, sent, settings, monkeypatch
 ):
-    from pipeline.store.uploads import Uploads
-
-    record = Uploads.record
-
-    def refuse(self, event):
+    def refuse(event):
         if event.key == "bad.jpg":
             raise ValueError("told to")
-        return record(self, event)
+        return new_row(event)
 
-    monkeypatch.setattr(Uploads, "record", refuse)
+    new_row = uploads._new_row
+    monkeypatch.setattr(uploads, "_new_row", refuse)
     for key in ("a.jpg", "bad.jpg", "b.jpg"):
         submit(client, settings, an_event(key), door="test")
     drain(consumer)

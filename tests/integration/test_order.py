@@ -34,10 +34,14 @@ def deleted(second, **fields):
     return at(second, kind=EventKind.DELETED, etag=None, **fields)
 
 
-def take(tx, *events):
-    """What the consumer does."""
-    for event in events:
-        (tx.uploads.delete if event.kind is EventKind.DELETED else tx.uploads.record)(event)
+def take(tx, *events, batch=1):
+    """What the consumer does, with so many events at a time."""
+    for start in range(0, len(events), batch):
+        together = events[start : start + batch]
+        new = tx.uploads.record_new(together)
+        for event in together:
+            if event not in new:
+                (tx.uploads.delete if event.kind is EventKind.DELETED else tx.uploads.record)(event)
 
 
 def state(tx, key=KEY):
@@ -55,11 +59,11 @@ class Done(Exception):
     """Takes back what an example wrote."""
 
 
-def ended(stores, events, key):
+def ended(stores, events, key, batch=1):
     """The state after these events, in this order; nothing of it is kept."""
     try:
         with stores.transaction() as tx:
-            take(tx, *events)
+            take(tx, *events, batch=batch)
             raise Done(state(tx, key))
     except Done as done:
         return done.args[0]
@@ -117,7 +121,7 @@ def test_the_end_depends_on_neither_arrival_nor_repetition(stores, sequenced, ve
     shuffled = data.draw(st.permutations(repeated))
     ledger, newest = ended(stores, events, key)
     assert newest == expected(events)
-    assert ended(stores, shuffled, key) == (ledger, newest)
+    assert ended(stores, shuffled, key, batch=data.draw(st.integers(1, 4))) == (ledger, newest)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,6 +14,11 @@ from pipeline.settings import PostgresSettings
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, make_examination, make_verdict
 
+END_THE_OTHERS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
 
 @pytest.fixture
 def stores(fresh_dsn):
@@ -164,7 +169,6 @@ def test_a_decision_that_a_newer_model_overtakes_is_refused(stores):
 def test_a_connection_that_the_server_ended_while_it_was_idle_is_replaced_unnoticed(stores, fresh_dsn):
     stores.ping()
     with psycopg.connect(fresh_dsn.replace("+psycopg", ""), autocommit=True) as other:
-        mine = "datname = current_database() AND pid <> pg_backend_pid()"
-        ended = other.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {mine}").fetchall()
+        ended = other.execute(END_THE_OTHERS).fetchall()
     assert ended == [(True,)]
     assert stores.ping()
