@@ -115,11 +115,18 @@ class OneClassModel:
     """(n,), ascending."""
     strata: tuple[Floats, ...] = ()
     """Fused scores, ascending, of calibration photographs by their `Handling` (Mondrian conformal prediction, ADR 8).
-    Empty: none is known, as after a refit on stored scores; `calibration_fused` then answers for all."""
+    Empty: none is known, and `calibration_fused` answers for all."""
 
-    def p_value(self, fused: float, stratum: int) -> float:
-        """Conformal, among photographs that were handled alike."""
-        return conformal_p_value(self.strata[stratum] if self.strata else self.calibration_fused, fused)
+    @property
+    def smallest_calibration(self) -> int:
+        """Photographs that the least known stratum's promise comes from."""
+        return min(map(len, self.strata or (self.calibration_fused,)))
+
+    def p_value(self, fused: float, stratum: int | None) -> float:
+        """Conformal, among photographs that were handled alike; among all, where it is not known how (None)."""
+        if not self.strata or stratum is None:
+            return conformal_p_value(self.calibration_fused, fused)
+        return conformal_p_value(self.strata[stratum], fused)
 
     def to_bytes(self) -> bytes:
         """The model as an `.npz` archive (no pickled objects): the fields' arrays by name, a mixture's with its field's
@@ -156,7 +163,7 @@ class OneClassModel:
 
 
 FORMAT = 2
-"""Of `one_class.npz`: since 2 with strata, which a refit lacks."""
+"""Of `one_class.npz`: since 2 with strata."""
 
 _STRATUM = "stratum_"
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")

@@ -18,6 +18,7 @@ from pipeline.records import (
     DetectorOutput,
     Examination,
     ExifFacts,
+    Handling,
     ModelVersion,
     Patches,
     Score,
@@ -173,6 +174,8 @@ class VerifiedPhoto:
     surface: str
     embedding: NDArray[np.float32]
     ai_probability: float
+    handling: Handling | None = None
+    """As told from the pixels; None where it was scored by a release that could not tell."""
 
 
 CONFIRMED_AI = "confirmed_ai"

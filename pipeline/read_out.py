@@ -8,28 +8,17 @@ need no learning but for these weights, and hold on generators and cameras that 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from pipeline.one_class import logit
-from pipeline.records import ExifPrediction, Score
+from pipeline.records import ExifPrediction, Handling, Score
 
 Floats = NDArray[np.float64]
-
-
-class Handling(IntEnum):
-    """What befell an image since it was made, as far as its pixels show. Calibration has a stratum for each."""
-
-    AS_MADE = 0
-    """Or saved again at most."""
-    HANDLED = 1
-    """Made smaller, sharpened, blurred a little."""
-    SOFT = 2
-    """Enlarged or blurred: the finest detail, which holds the traces of a camera, is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +86,11 @@ def tell_handling(probabilities: NDArray[np.float64]) -> ExifPrediction:
     return ExifPrediction(HANDLING, told.name.lower(), float(probabilities[told]), None, None)
 
 
+def handling_told(predictions: Iterable[ExifPrediction]) -> Handling | None:
+    """Inverse of `tell_handling`; None where it was not told, as in scores of older releases."""
+    return next((Handling[said.predicted.upper()] for said in predictions if said.tag == HANDLING), None)
+
+
 def is_soft(score: Score) -> bool:
     """Whether the finest detail, and with it what speaks for a camera, is gone."""
-    return any(said.tag == HANDLING and said.predicted == Handling.SOFT.name.lower() for said in score.exif_predictions)
+    return handling_told(score.exif_predictions) is Handling.SOFT

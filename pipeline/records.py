@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +38,17 @@ class VerdictKind(StrEnum):
     NOT_CAMERA = "not_camera"
     NOT_APPLICABLE = "not_applicable"
     REJECTED = "rejected"
+
+
+class Handling(IntEnum):
+    """What befell an image since it was made, as far as its pixels show. Calibration has a stratum for each."""
+
+    AS_MADE = 0
+    """Or saved again at most."""
+    HANDLED = 1
+    """Made smaller, sharpened, blurred a little."""
+    SOFT = 2
+    """Enlarged or blurred: the finest detail, which holds the traces of a camera, is gone."""
 
 
 class NotApplicableReason(StrEnum):

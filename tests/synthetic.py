@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pipeline.cooccurrence import DIMENSIONS
 from pipeline.one_class import OneClassModel
 from pipeline.ports import VerifiedPhoto
-from pipeline.read_out import Handling, ReadOut
-from pipeline.records import FEATURE_DIM
+from pipeline.read_out import ReadOut
+from pipeline.records import FEATURE_DIM, Handling
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
 
 MAKES = ("Apple", "Canon", "Sony")

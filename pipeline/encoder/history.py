@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.read_out import Handling
+from pipeline.records import Handling
 
 Pixels = npt.NDArray[np.uint8]
 

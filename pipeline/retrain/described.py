@@ -13,8 +13,7 @@ from pipeline.cooccurrence import describe
 from pipeline.evaluation.conditions import STANDING, degrade
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
-from pipeline.read_out import Handling
-from pipeline.records import FEATURE_DIM, DecodedImage, ModelVersion, Patches
+from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
 
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]

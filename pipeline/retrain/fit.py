@@ -7,7 +7,8 @@ a platform's first verified ones; how many axes and components is chosen by the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
 from pipeline.one_class import Fusion, Mixture, OneClassModel
+from pipeline.records import Handling
 
 Features = NDArray[np.floating]
 
@@ -125,6 +127,23 @@ def standardised_fusion(log_likelihood: Features, weights: tuple[float, float]) 
         log_likelihood_weight=weights[0],
         ai_logit_weight=weights[1],
     )
+
+
+def stratified(
+    model: OneClassModel, photos: PhotoFeatures, handlings: Sequence[Handling | None], *, least: int
+) -> OneClassModel:
+    """`model` with strata of these calibration photographs, one row each, as each was handled (ADR 8).
+
+    A stratum of fewer than `least` of them could not accuse anybody: all calibration photographs answer for it.
+    """
+    if not any(handling is not None for handling in handlings):
+        return model
+    fused = model.fusion.fuse(model.image.log_likelihood(photos.embeddings), photos.ai_probabilities)
+    by_handling = {kind: fused[[handling is kind for handling in handlings]] for kind in Handling}
+    strata = tuple(
+        np.sort(scores) if len(scores) >= least else model.calibration_fused for scores in by_handling.values()
+    )
+    return replace(model, strata=strata)
 
 
 def spread(values: Features) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.one_class import OneClassModel, clopper_pearson, conformal_p_value
+from pipeline.one_class import OneClassModel, clopper_pearson
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import SurfacePolicy
 
@@ -99,7 +99,7 @@ def judge(
     old, new = (_answers(model, photos, policy_of) for model in (champion, challenger))
     promised = [policy_of(photo.surface) for photo in photos]
     checks = [_likelihood_check(old, new)]
-    calibrated_on = len(challenger.calibration_fused)
+    calibrated_on = challenger.smallest_calibration
     for where, rows in _slices(photos).items():
         for name, rate, before, after in (
             ("not_camera_fpr", "not_camera_fpr", old.not_camera, new.not_camera),
@@ -117,7 +117,9 @@ def worse_beyond_chance(worse: int, better: int) -> bool:
 def _answers(model: OneClassModel, photos: Sequence[VerifiedPhoto], policy_of: Policies) -> _Answers:
     likelihood = model.image.log_likelihood(np.stack([photo.embedding for photo in photos]))
     fused = model.fusion.fuse(likelihood, np.array([photo.ai_probability for photo in photos]))
-    p_values = np.array([conformal_p_value(model.calibration_fused, float(value)) for value in fused])
+    p_values = np.array(
+        [model.p_value(float(value), photo.handling) for value, photo in zip(fused, photos, strict=True)]
+    )
     policies = [policy_of(photo.surface) for photo in photos]
     return _Answers(
         log_likelihood=likelihood,

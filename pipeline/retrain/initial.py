@@ -19,8 +19,8 @@ from pipeline.errors import RejectedUpload
 from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
-from pipeline.read_out import Handling, ReadOut
-from pipeline.records import DecodedImage, DetectorOutput, ModelVersion, Patches
+from pipeline.read_out import ReadOut
+from pipeline.records import DecodedImage, DetectorOutput, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
 from pipeline.settings import LimitSettings

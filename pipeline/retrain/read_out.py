@@ -12,7 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation.conditions import STANDING
 from pipeline.one_class import Fusion, Mixture, logit
-from pipeline.read_out import Handling, ReadOut
+from pipeline.read_out import ReadOut
+from pipeline.records import Handling
 from pipeline.retrain.described import HISTORIES, Described, balance
 from pipeline.retrain.fit import PhotoFeatures, choose_mixture, spread
 

@@ -19,12 +19,12 @@ import structlog
 
 from pipeline.drift import MISSING
 from pipeline.monitor import ScorerRegistry
-from pipeline.one_class import OneClassModel
+from pipeline.one_class import FORMAT, OneClassModel
 from pipeline.ports import CONFIRMED_AI, Clock, TrainingStore, VerifiedPhoto
 from pipeline.records import ModelVersion
-from pipeline.retrain.fit import PhotoFeatures, fit_one_class
+from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified
 from pipeline.retrain.gate import GateReport, judge
-from pipeline.retrain.select import NotEnough, Selection, Side, camera, select, uploader
+from pipeline.retrain.select import NotEnough, Selection, Side, camera, least_calibration, select, uploader
 from pipeline.settings import Settings
 from pipeline.verdict import policy_for
 
@@ -109,16 +109,19 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
     if isinstance(chosen, NotEnough):
         return RetrainReport(Outcome.NOT_ENOUGH, chosen.reason, champion.name, chosen.counts)
     predecessor = deps.registry.scorer(champion).model
+    calibration = _features(chosen.calibration)
     try:
         model, tried = fit_one_class(
             _features(chosen.fit),
-            _features(chosen.calibration),
+            calibration,
             patch=predecessor.patch,
             weights=predecessor.fusion.weights,
             seed=SEED,
         )
     except ValueError as error:  # one camera model has nearly all photographs: nothing to choose a configuration by
         return RetrainReport(Outcome.NOT_ENOUGH, str(error), champion.name, chosen.counts)
+    handlings = [photo.handling for photo in chosen.calibration]
+    model = stratified(model, calibration, handlings, least=least_calibration(_smallest_rate(settings)))
     gate = judge(
         chosen.held_out,
         generated,
@@ -190,12 +193,13 @@ def _card(
 ) -> dict[str, Any]:
     """The refit's `one_class.json`: the predecessor's facts that still hold, and tonight's."""
     return {
-        "format": champion.card.get("format", 1),
+        "format": FORMAT,
         "patch_budget": champion.card.get("patch_budget"),
         "refit_of": champion.name,
         "selection": chosen.counts,
         "fit_photos": len(chosen.fit),
         "calibration_photos": len(chosen.calibration),
+        "calibration_photos_by_stratum": [len(scores) for scores in model.strata],
         "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
         "axes": model.image.axes.shape[1],
         "components": len(model.image.weights),

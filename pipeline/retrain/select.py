@@ -54,8 +54,7 @@ def select(
 ) -> Selection | NotEnough:
     """Drop repetitions, cap each uploader and the total, split.
 
-    `smallest_rate` is the smallest false-positive rate that any surface promises: it takes 1/rate - 1 calibration
-    photographs for a conformal p-value to be that small.
+    `smallest_rate` is the smallest false-positive rate that any surface promises.
     """
     distinct = list({photo.sha256: photo for photo in photos}.values())
     capped = _capped(distinct, settings.max_per_uploader)[: settings.max_photos]
@@ -64,7 +63,7 @@ def select(
         return NotEnough(f"{len(capped)} verified photographs of {settings.min_photos} needed", counts)
     sides = split(capped, calibration_share=settings.calibration_share, held_out_share=settings.held_out_share)
     counts |= {side.value: len(sides[side]) for side in Side}
-    if shortage := _shortage(sides, math.ceil(1 / smallest_rate - 1)):
+    if shortage := _shortage(sides, least_calibration(smallest_rate)):
         return NotEnough(shortage, counts)
     return Selection(
         fit=tuple(sides[Side.FIT]),
@@ -72,6 +71,11 @@ def select(
         held_out=tuple(sides[Side.HELD_OUT]),
         counts=counts,
     )
+
+
+def least_calibration(rate: float) -> int:
+    """Calibration photographs that it takes for a conformal p-value to be as small as `rate`."""
+    return math.ceil(1 / rate - 1)
 
 
 def split(

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, insert, select
+from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, insert, select, true
 from sqlalchemy.orm import Session
 
 from pipeline.ports import VerifiedPhoto
+from pipeline.read_out import handling_told
+from pipeline.records import ExifPrediction
 from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow
 from pipeline.store.models_ops import DecisionRow, ModelVersionRow, TrainingMemberRow
 
@@ -45,19 +47,21 @@ class Training:
 
     def _photos(self, encoder_version: int, chosen: ColumnElement[bool], limit: int) -> list[VerifiedPhoto]:
         first = _first_uploads(chosen)
-        probability = (
-            select(ScoreRow.ai_probability)
+        newest = (
+            select(ScoreRow.ai_probability, ScoreRow.exif_predictions)
             .join(ModelVersionRow, ModelVersionRow.id == ScoreRow.model_version_id)
             .where(ScoreRow.sha256 == first.c.sha256, ModelVersionRow.encoder_version == encoder_version)
             .order_by(ScoreRow.model_version_id.desc())
             .limit(1)
-            .scalar_subquery()
+            .lateral()
         )
         rows = self._session.execute(
-            select(first, ExifRow.make, ExifRow.model, EmbeddingRow.embedding, probability.label("ai_probability"))
+            select(first, ExifRow.make, ExifRow.model, EmbeddingRow.embedding, newest)
+            .select_from(first)
+            .join(newest, true())
             .join(EmbeddingRow, EmbeddingRow.sha256 == first.c.sha256)
             .outerjoin(ExifRow, ExifRow.sha256 == first.c.sha256)
-            .where(EmbeddingRow.encoder_version == encoder_version, probability.is_not(None))
+            .where(EmbeddingRow.encoder_version == encoder_version)
             .order_by(first.c.id.desc())
             .limit(limit)
         )
@@ -70,6 +74,7 @@ class Training:
                 surface=row.surface,
                 embedding=np.asarray(row.embedding, dtype=np.float32),
                 ai_probability=row.ai_probability,
+                handling=handling_told(ExifPrediction(**said) for said in row.exif_predictions),
             )
             for row in rows
         ]

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.errors import Conflict, NotFound
-from pipeline.records import VerdictKind
+from pipeline.read_out import tell_handling
+from pipeline.records import Handling, VerdictKind
 from tests.factories import add_model, add_upload, add_verdict, make_examination, make_score
 
 
@@ -99,7 +100,8 @@ def test_what_counts_as_verified(stores, model, surface, decisions, photo, gener
 
 
 def test_a_verified_photo_is_complete(stores, model):
-    examination = make_examination(score=make_score(ai_probability=0.25))
+    told = tell_handling(np.array([0.1, 0.2, 0.7]))
+    examination = make_examination(score=make_score(ai_probability=0.25, exif_predictions=(told,)))
     with stores.transaction() as tx:
         first = add_upload(tx, surface="camera-app", uploader_id="first")
         for upload in (first, add_upload(tx, surface="camera-app", uploader_id="copycat")):
@@ -107,6 +109,7 @@ def test_a_verified_photo_is_complete(stores, model):
         [photo] = tx.training.verified_photos(3, reviewers_needed=2, trusted_surfaces=["camera-app"], limit=10)
     assert (photo.sha256, photo.uploader_id, photo.surface) == (examination.sha256, "first", "camera-app")
     assert (photo.make, photo.model, photo.ai_probability) == ("NIKON", "D90", 0.25)
+    assert photo.handling is Handling.SOFT
     assert photo.embedding.dtype == np.float32
     np.testing.assert_array_equal(photo.embedding, examination.embedding)
 

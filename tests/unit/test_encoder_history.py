@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.encoder import history
 from pipeline.encoder.history import random_history
-from pipeline.read_out import Handling
+from pipeline.records import Handling
 from tests.images import photo
 
 DRAWS = 200

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.cooccurrence import DIMENSIONS
-from pipeline.read_out import Handling, ReadOut
+from pipeline.read_out import ReadOut
+from pipeline.records import Handling
 from tests.synthetic import silent_read_out
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.one_class import Fusion, OneClassModel
 from pipeline.ports import VerifiedPhoto
-from pipeline.records import SurfacePolicy
+from pipeline.records import Handling, SurfacePolicy
 from pipeline.retrain.fit import fit_mixture
 from pipeline.retrain.gate import LEAST_GENERATED, _recall, judge, worse_beyond_chance
 
@@ -101,6 +101,17 @@ def test_a_poisoned_model_lets_confirmed_ai_images_slip(champion, poisoned):
     recall = next(check for check in report.checks if check.name == "flagged_recall")
     assert recall.champion > 0.8 > 0.3 > recall.challenger
     assert recall.challenger_low < recall.challenger < recall.challenger_high
+
+
+def test_each_photograph_is_asked_about_among_those_that_were_handled_alike(champion, good):
+    """A stratum whose threshold is far too high shows, though all photographs together would not."""
+    photos = [replace(photo, handling=Handling(row % 3)) for row, photo in enumerate(verified(photographs(300, 60)))]
+    low, high = good.calibration_fused, good.calibration_fused + 3
+    generated = verified(photographs(40, 61, shift=1))
+    for strata, passed in (((low, low, low), True), ((low, low, high), False)):
+        challenger = replace(good, strata=strata)
+        report = judge(photos, generated, champion=champion, challenger=challenger, policy_of=policy_of)
+        assert ("not_camera_fpr on all photographs" not in report.failed) is passed
 
 
 def test_a_narrow_model_flags_too_many_photographs(champion, blind_to_sony):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from pipeline.read_out import Handling, ReadOut
-from pipeline.records import DetectorOutput, EncoderOutput
+from pipeline.read_out import ReadOut
+from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
 from pipeline.retrain.initial import HISTORIES, Examined, PhotoFiles, fit_first
 from pipeline.settings import LimitSettings

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.cooccurrence import DIMENSIONS
-from pipeline.read_out import Handling
-from pipeline.records import DetectorOutput, EncoderOutput
+from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
 from pipeline.retrain.described import VERSIONS, Described, LabelledCrop, describe_crops
 from pipeline.retrain.read_out import LEAST_SAY, fit_weights, train_read_out

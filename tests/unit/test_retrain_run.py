@@ -13,7 +13,7 @@ from pipeline.errors import NotFound
 from pipeline.monitor import reference_of
 from pipeline.one_class import OneClassModel
 from pipeline.ports import VerifiedPhoto
-from pipeline.records import ModelVersion
+from pipeline.records import Handling, ModelVersion
 from pipeline.retrain import fit
 from pipeline.retrain.run import Outcome, RetrainDeps, retrain
 from pipeline.score import Scorer
@@ -103,6 +103,25 @@ def test_the_same_photographs_give_the_same_model():
     first, again = (night(people(600), confirmed(60))[1] for _ in range(2))
     [name] = set(first.models) - {"first"}
     assert first.models[name].to_bytes() == again.models[name].to_bytes()
+
+
+def test_photographs_that_were_handled_alike_calibrate_each_other():
+    """Soft ones are too few to accuse anybody: all calibration photographs answer for them."""
+    kinds = [Handling.AS_MADE, Handling.HANDLED] * 10 + [Handling.SOFT]
+    photos = [replace(photo, handling=kinds[number % 21]) for number, photo in enumerate(people(600))]
+    report, registry = night(photos, confirmed(60))
+    model = registry.models[report.challenger]
+    as_made, handled, soft = model.strata
+    calibration = report.counts["calibration"]
+    assert len(soft) == calibration == len(model.calibration_fused)
+    assert 0.8 * calibration < len(as_made) + len(handled) < calibration
+    assert set(as_made).isdisjoint(handled)
+    assert set(as_made) | set(handled) < set(model.calibration_fused)
+
+
+def test_photographs_of_older_scores_calibrate_all_together():
+    report, registry = night(people(600), confirmed(60))
+    assert registry.models[report.challenger].strata == ()
 
 
 def test_the_refit_is_the_reference_of_tomorrows_drift():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import RejectReason
-from pipeline.read_out import Handling, tell_handling
-from pipeline.records import Examination, Interval, NotApplicableReason, Score, SurfacePolicy, VerdictKind
+from pipeline.read_out import tell_handling
+from pipeline.records import Examination, Handling, Interval, NotApplicableReason, Score, SurfacePolicy, VerdictKind
 from pipeline.settings import PolicySettings, Settings
 from pipeline.verdict import decide, policy_for
 
