@@ -57,7 +57,10 @@ class StoreProxy:
                     self.close_connection = True
 
             def do_GET(self) -> None:
-                proxy._answer(self)
+                if proxy._server is None:  # a connection that was kept open dies with the others
+                    self.close_connection = True
+                else:
+                    proxy._answer(self)
 
             do_PUT = do_HEAD = do_POST = do_DELETE = do_GET  # noqa: N815 - the names that http.server looks for
 
