@@ -75,7 +75,8 @@ class Row:
     acknowledged: int
     refused: int
     """503 and 429."""
-    other: int
+    other: str
+    """Any other answer, how often; 0: no answer."""
     lost: int
     p50: float
     p95: float
@@ -106,7 +107,15 @@ class Door:
         phase.record(event_id, status, time.perf_counter() - due)
 
     async def _exchange(self, request: bytes) -> int:
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(LOOPBACK, self._port)
+        """The answer's status. A kept connection that the server has closed says nothing; then a new one asks."""
+        while self._idle:
+            try:
+                return await self._ask(*self._idle.pop(), request)
+            except (OSError, EOFError):
+                continue
+        return await self._ask(*await asyncio.open_connection(LOOPBACK, self._port), request)
+
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
         try:
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -201,8 +210,9 @@ def lost(phase: Phase, settings: Settings) -> int:
 def row(phase: Phase, lost: int) -> Row:
     refused = phase.statuses[503] + phase.statuses[429]
     sent, acknowledged = phase.statuses.total(), phase.statuses[202]
+    other = ", ".join(f"{status}: {count}" for status, count in phase.statuses.items() if status not in (202, 429, 503))
     p50, p95, p99 = np.round(np.percentile(phase.latencies, [50, 95, 99]) * 1000, 1).tolist()
-    return Row(phase.name, sent, acknowledged, refused, sent - acknowledged - refused, lost, p50, p95, p99)
+    return Row(phase.name, sent, acknowledged, refused, other, lost, p50, p95, p99)
 
 
 def table(rows: list[Row], rate: float) -> Table:
