@@ -18,6 +18,7 @@ VIEW = VerdictView(
     event_id="e",
     bucket="uploads",
     key="samples/a.jpg",
+    version_id=None,
     surface="samples",
     uploader_id=None,
     verdict="camera",
