@@ -63,6 +63,8 @@ class Cluster:
         self.settings = Settings()
         self.dependencies = Dependencies(self.settings)
         self.processes = {process.name: process for process in services.describe(stack.folder)}
+        mine = {server.process.pid for server in stack.servers}
+        self._bystanders = {child.pid for child in psutil.Process().children()} - mine
 
     def start(self) -> None:
         for process in self.processes.values():
@@ -165,7 +167,7 @@ class Cluster:
 
     def orphans(self) -> list[str]:
         """Descendants whose parent died; the kernel gives them to us (`PR_SET_CHILD_SUBREAPER`)."""
-        known = {process.pid for process in self.processes.values()}
+        known = self._bystanders | {process.pid for process in self.processes.values()}
         known |= {server.process.pid for server in self.stack.servers}
         return [
             " ".join(child.cmdline()[:6])
