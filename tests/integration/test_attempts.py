@@ -352,3 +352,4 @@ def test_an_upload_that_was_erased_meanwhile_is_nobodys_failure(task, stores, up
 
     task.attempt(upload.id, erase)
     task.attempt(upload.id, lambda *_: pytest.fail("there is no upload"))
+    assert letters(stores) == []

@@ -216,6 +216,7 @@ def test_a_redis_that_forgot_its_groups_gets_them_again(client, stores, sent, se
     finally:
         stop.set()
         thread.join(10)
+    assert [upload.event.key for upload in sent] == ["before.jpg", "after.jpg"]
 
 
 def wait_until(condition, seconds=10):
