@@ -212,11 +212,11 @@ def test_a_redis_that_forgot_its_groups_gets_them_again(client, stores, sent, se
         wait_until(lambda: len(sent) == 1)
         client.flushall()
         submit(client, settings, an_event("after.jpg"), door="test")
-        wait_until(lambda: len(sent) == 2)
+        wait_until(lambda: "after.jpg" in [upload.event.key for upload in sent])
     finally:
         stop.set()
         thread.join(10)
-    assert [upload.event.key for upload in sent] == ["before.jpg", "after.jpg"]
+    assert {upload.event.key for upload in sent} == {"before.jpg", "after.jpg"}  # a task may be sent twice, never lost
 
 
 def wait_until(condition, seconds=10):
