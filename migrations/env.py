@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from pipeline.settings import Settings
-from pipeline.store import models, models_ops  # noqa: F401  both fill the metadata
+from pipeline.store import models, models_ops, models_people, models_review  # noqa: F401  they fill the metadata
 from pipeline.store.base import Base, create_store_engine
 
 settings: Settings = context.config.attributes.get("settings") or Settings()

@@ -20,6 +20,9 @@ PATCH_SIZE = 64
 FEATURE_DIM = 528
 """Length of a patch feature and of an image embedding: the upper triangle of a 32x32 covariance."""
 
+PDQ_BITS = 256
+"""Length of a PDQ hash."""
+
 Timings = dict[str, float]
 """Stage name -> milliseconds, in the order in which the stages ran."""
 
@@ -58,6 +61,36 @@ class NotApplicableReason(StrEnum):
     FLAT = "flat"
     GRAPHIC = "graphic"
     """Text, a screenshot, a chart, a flat drawing."""
+
+
+class Label(StrEnum):
+    """What a person says about an image."""
+
+    CAMERA = "camera"
+    NOT_CAMERA = "not_camera"
+    CANT_TELL = "cant_tell"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Purpose(StrEnum):
+    """Why a person is asked about a verdict."""
+
+    UNSURE = "unsure"
+    """The model was."""
+    SAMPLE = "sample"
+    """Drawn at random among the sure ones, to measure precision."""
+    GOLDEN = "golden"
+    """Its answer is known; it measures reviewers, who cannot tell it from others."""
+    APPEAL = "appeal"
+
+
+class ItemState(StrEnum):
+    OPEN = "open"
+    DISPUTED = "disputed"
+    """Reviewers disagree; a lead decides."""
+    DECIDED = "decided"
+    WITHDRAWN = "withdrawn"
+    """A newer model has answered, or the object is gone."""
 
 
 class EventKind(StrEnum):

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Protocol
 
-
-class Label(StrEnum):
-    CAMERA = "camera"
-    NOT_CAMERA = "not_camera"
+from pipeline.records import Label
 
 
 class ReviewStore(Protocol):

@@ -15,8 +15,11 @@ from urllib.parse import urlencode
 from pydantic import BaseModel, BeforeValidator, ByteSize, Field, HttpUrl, NonNegativeFloat, PositiveInt, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.people import Role
+
 Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Secret = Annotated[SecretStr, Field(min_length=16)]
@@ -143,6 +146,40 @@ class WebSettings(BaseModel):
     """How long a webhook is tried again before it is abandoned."""
 
 
+class ReviewSettings(BaseModel):
+    lease: timedelta = timedelta(minutes=5)
+    """How long an item stays with who took it; shown as a clock, and prolonged only by taking it again."""
+    undo_window: timedelta = timedelta(minutes=10)
+    """How long a reviewer may take back a decision."""
+    sample_share: Share = 0.01
+    """Of sure verdicts (`camera`, `not_camera`), reviewed to measure precision."""
+    golden_share: Share = 0.05
+    """Of the items that a reviewer is given, those whose answer is known."""
+    near_copy_bits: PositiveInt = 31
+    """PDQ hashes that differ in at most so many of 256 bits are near copies; the bound that PDQ's authors give."""
+
+
+class SignInSettings(BaseModel):
+    """How people sign in to the review desk."""
+
+    secure_cookies: bool = True
+    """False only where the desk is served without TLS, on a loopback address."""
+    session_lifetime: timedelta = timedelta(hours=12)
+    """From signing in; then again."""
+    session_idle: timedelta = timedelta(hours=2)
+    """Without a request."""
+    local_accounts: bool = True
+    """Sign in with a password that this deployment keeps (argon2id)."""
+    oidc_issuer: HttpUrl | None = None
+    """OpenID Connect provider; its `/.well-known/openid-configuration` says the rest. None: no such sign-in."""
+    oidc_client_id: str = ""
+    oidc_client_secret: SecretStr | None = None
+    oidc_role_claim: str = "groups"
+    """Claim of the ID token that names a person's groups."""
+    oidc_roles: dict[str, Role] = {}
+    """Group -> role; the highest one counts. Who is in none of them may not sign in."""
+
+
 class WorkerSettings(BaseModel):
     max_attempts: PositiveInt = 3
     """Attempts on one upload that may have failed by its own fault; then it is a dead letter."""
@@ -225,6 +262,8 @@ class Settings(BaseSettings):
     surfaces: dict[str, PolicySettings] = {}
     """Surface -> its own policy; others take `policy`."""
     web: WebSettings = WebSettings()
+    sign_in: SignInSettings = SignInSettings()
+    review: ReviewSettings = ReviewSettings()
     worker: WorkerSettings = WorkerSettings()
     retrain: RetrainSettings = RetrainSettings()
     retention: RetentionSettings = RetentionSettings()

@@ -1,7 +1,7 @@
 """Postgres: the only SQL of the project.
 
 `Stores` is the engine; `Stores.transaction()` gives a `Transaction` with one repository per noun, and is the only place
-that commits. `models.py` and `models_ops.py` are the tables.
+that commits. `models.py` and `models_*.py` are the tables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from pipeline.settings import PostgresSettings
+from pipeline.store.accounts import Accounts
 from pipeline.store.base import create_store_engine, session_scope
 from pipeline.store.dead_letters import DeadLetter, DeadLetters, LetterFilter
 from pipeline.store.drift import Drift
@@ -59,6 +60,7 @@ class Transaction:
         self.retention = Retention(session)
         self.jobs = Jobs(session)
         self.inventory = Inventory(session)
+        self.accounts = Accounts(session)
 
 
 class Stores:

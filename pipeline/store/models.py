@@ -1,4 +1,4 @@
-"""The tables one upload passes through, in its order. Those of registry, reviewers and monitors: `models_ops`."""
+"""The tables one upload passes through, in its order. Others: `models_ops`, `models_review`, `models_people`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pgvector.sqlalchemy import Vector
+from pgvector.sqlalchemy import BIT, Vector
 from sqlalchemy import Computed, ForeignKey, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.errors import RejectReason
-from pipeline.records import FEATURE_DIM, Lane, NotApplicableReason, UploadState, VerdictKind
+from pipeline.records import FEATURE_DIM, PDQ_BITS, Lane, NotApplicableReason, UploadState, VerdictKind
 from pipeline.store.base import Base, Id, Json, one_of
 
 ObjectKey = Annotated[str, mapped_column(Text(collation="C"))]
@@ -112,6 +112,13 @@ class MediaRow(Base):
         one_of("rejected", RejectReason),
         one_of("not_applicable", NotApplicableReason),
         Index(None, "created_at"),
+        Index(
+            "ix_media_pdq",
+            "pdq",
+            postgresql_using="hnsw",
+            postgresql_ops={"pdq": "bit_hamming_ops"},
+            postgresql_where=text("pdq IS NOT NULL"),
+        ),
     )
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -123,6 +130,8 @@ class MediaRow(Base):
     rejected: Mapped[str | None]
     not_applicable: Mapped[str | None]
     detail: Mapped[str]
+    pdq: Mapped[str | None] = mapped_column(BIT(PDQ_BITS))
+    """Perceptual hash (Meta's PDQ) of images that a person was asked about: near copies differ in few bits."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -171,11 +180,22 @@ class EmbeddingRow(Base):
     """
 
     __tablename__ = "embeddings"
-    __table_args__ = (Index(None, "created_at"),)
+    __table_args__ = (
+        Index(None, "created_at"),
+        Index(
+            "ix_embeddings_verified",
+            "embedding",
+            postgresql_using="hnsw",
+            postgresql_ops={"embedding": "vector_l2_ops"},
+            postgresql_where=text("is_verified"),
+        ),
+    )
 
     sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
     encoder_version: Mapped[int] = mapped_column(primary_key=True)
     embedding: Mapped[list[float]] = mapped_column(Vector(FEATURE_DIM))
+    is_verified: Mapped[bool] = mapped_column(server_default=text("false"))
+    """People agree that the image is a photograph: the neighbours that an evidence card names."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -237,7 +257,8 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         UniqueConstraint("delivery_id"),
-        UniqueConstraint("verdict_id", "announcement_id"),
+        UniqueConstraint("verdict_id", "announcement_id", "about"),
+        one_of("about", "verdict", "review"),
         Index(None, "announcement_id"),
         Index(
             "ix_outbox_waiting",
@@ -257,6 +278,8 @@ class OutboxRow(Base):
     """Stable over every try and replay, so that the receiver can drop repetitions."""
     verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
     announcement_id: Mapped[int] = mapped_column(ForeignKey(AnnouncementRow.id))
+    about: Mapped[str] = mapped_column(server_default="verdict")
+    """The model's verdict, or what people decided about it."""
     callback: Mapped[str]
     payload: Mapped[Json]
     attempts: Mapped[int] = mapped_column(server_default="0")

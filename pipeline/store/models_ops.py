@@ -1,4 +1,4 @@
-"""The tables of the model registry, the reviewers and the monitors."""
+"""The tables of the model registry, the monitors and the audit log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.erase import SubjectKind
 from pipeline.ports import CONFIRMED_AI
 from pipeline.retrain.select import Side
 from pipeline.store.base import Base, Id, Json, one_of
-from pipeline.store.models import MediaRow, UploadRow, VerdictRow
+from pipeline.store.models import MediaRow
 
 
 class ModelVersionRow(Base):
@@ -59,51 +59,11 @@ class AliasChangeRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class ReviewItemRow(Base):
-    """An `unsure` verdict that waits for a person. `withdrawn`: a newer model answered before anyone did."""
-
-    __tablename__ = "review_items"
-    __table_args__ = (
-        UniqueConstraint("verdict_id"),
-        one_of("state", "open", "decided", "withdrawn"),
-        Index(None, "state", "surface", "id"),
-        Index(None, "upload_id"),
-    )
-
-    id: Mapped[Id]
-    verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
-    upload_id: Mapped[int] = mapped_column(ForeignKey(UploadRow.id))
-    sha256: Mapped[str]
-    surface: Mapped[str]
-    state: Mapped[str] = mapped_column(server_default="open")
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    closed_at: Mapped[datetime | None]
-
-
-class DecisionRow(Base):
-    """Append-only: what a reviewer said about an image."""
-
-    __tablename__ = "decisions"
-    __table_args__ = (
-        UniqueConstraint("review_item_id", "reviewer"),
-        one_of("label", "camera", "not_camera"),
-        Index(None, "sha256"),
-    )
-
-    id: Mapped[Id]
-    review_item_id: Mapped[int] = mapped_column(ForeignKey(ReviewItemRow.id))
-    sha256: Mapped[str]
-    reviewer: Mapped[str]
-    label: Mapped[str]
-    note: Mapped[str]
-    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
-
-
 class AuditRow(Base):
     """Append-only: who did what to which thing."""
 
     __tablename__ = "audit_log"
-    __table_args__ = (Index(None, "subject", "id"), Index(None, "created_at"))
+    __table_args__ = (Index(None, "subject", "id"), Index(None, "actor", "id"), Index(None, "created_at"))
 
     id: Mapped[Id]
     actor: Mapped[str]
@@ -122,6 +82,7 @@ class DriftSnapshotRow(Base):
     __tablename__ = "drift_snapshots"
     __table_args__ = (
         UniqueConstraint("model_version_id", "surface", "period_start", "period_end", name="uq_drift_snapshots_window"),
+        Index(None, "surface", "period_start"),
         Index(None, "created_at"),
     )
 
@@ -174,7 +135,3 @@ class JobRunRow(Base):
     job: Mapped[str] = mapped_column(primary_key=True)
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-
-
-APPEND_ONLY = (AliasChangeRow.__tablename__, DecisionRow.__tablename__, AuditRow.__tablename__)
-"""Tables whose rows a trigger protects from UPDATE, DELETE and TRUNCATE; only `store.removal` may delete from them."""

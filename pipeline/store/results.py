@@ -18,6 +18,7 @@ from pipeline.records import (
     ModelVersion,
     NotApplicableReason,
     ProvenanceClaim,
+    Purpose,
     Score,
     Upload,
     UploadState,
@@ -34,7 +35,7 @@ from pipeline.store.models import (
     UploadRow,
     VerdictRow,
 )
-from pipeline.store.models_ops import ReviewItemRow
+from pipeline.store.models_review import ReviewItemRow
 
 
 class Results:
@@ -117,7 +118,7 @@ class Results:
             .returning(VerdictRow.id)
         ).scalar_one()
         if verdict.kind is VerdictKind.UNSURE and deleted_at is None:
-            self._open_review(verdict_id, upload, examination)
+            self._open_review(verdict_id, upload, examination, model)
         answer(self._session, upload.id)
         return verdict_id
 
@@ -147,14 +148,24 @@ class Results:
                 .values(state="withdrawn", closed_at=func.now())
             )
 
-    def _open_review(self, verdict_id: int, upload: Upload, examination: Examination) -> None:
+    def _open_review(self, verdict_id: int, upload: Upload, examination: Examination, model: ModelVersion) -> None:
         """Open the verdict's item, again if it was withdrawn: an older model is back. What is decided stays so."""
         item = insert(ReviewItemRow).values(
-            verdict_id=verdict_id, upload_id=upload.id, sha256=examination.sha256, surface=upload.event.surface
+            verdict_id=verdict_id,
+            upload_id=upload.id,
+            sha256=examination.sha256,
+            purpose=Purpose.UNSURE,
+            surface=upload.event.surface,
+            lane=upload.event.lane,
+            kind=VerdictKind.UNSURE,
+            format=examination.format,
+            camera_make=examination.exif.make if examination.exif else None,
+            model_version_id=model.id,
+            p_value=examination.score.p_value if examination.score else None,
         )
         self._session.execute(
             item.on_conflict_do_update(
-                index_elements=["verdict_id"],
+                index_elements=["verdict_id", "purpose"],
                 set_={"state": "open", "closed_at": None},
                 where=ReviewItemRow.state == "withdrawn",
             )

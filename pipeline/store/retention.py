@@ -22,13 +22,8 @@ from pipeline.store.models import (
     UploadRow,
     VerdictRow,
 )
-from pipeline.store.models_ops import (
-    AuditRow,
-    DriftSnapshotRow,
-    ModelAliasRow,
-    ReviewItemRow,
-    TrainingMemberRow,
-)
+from pipeline.store.models_ops import AuditRow, DriftSnapshotRow, ModelAliasRow, TrainingMemberRow
+from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.removal import among, append_only_lifted, remove, tree
 
 UPLOADS, MEDIA = Base.metadata.tables[UploadRow.__tablename__], Base.metadata.tables[MediaRow.__tablename__]

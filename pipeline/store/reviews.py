@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from pipeline.errors import Conflict, NotFound
-from pipeline.store.models_ops import AuditRow, DecisionRow, ReviewItemRow
+from pipeline.store.models_ops import AuditRow
+from pipeline.store.models_review import DecisionRow, ReviewItemRow
 from pipeline.store.verdicts import Verdicts, VerdictView
 
 
@@ -52,14 +53,14 @@ class Reviews:
         row = self._row(item_id, lock=True)
         if row.state == "withdrawn":
             raise Conflict(f"review item {item_id} was withdrawn: a newer model has answered, or the object is gone")
+        mine = (DecisionRow.review_item_id == item_id) & (DecisionRow.reviewer == reviewer)
+        if self._session.scalars(select(DecisionRow.id).where(mine)).first() is not None:
+            raise Conflict(f"{reviewer} has decided review item {item_id} already")
         decision = self._session.scalars(
             insert(DecisionRow)
             .values(review_item_id=item_id, sha256=row.sha256, reviewer=reviewer, label=label, note=note)
-            .on_conflict_do_nothing(index_elements=["review_item_id", "reviewer"])
             .returning(DecisionRow.id)
-        ).one_or_none()
-        if decision is None:
-            raise Conflict(f"{reviewer} has decided review item {item_id} already")
+        ).one()
         if row.state == "open":
             row.state, row.closed_at = "decided", func.now()
         self.audit(reviewer, "review.decided", f"review_item:{item_id}", {"label": label, "note": note})

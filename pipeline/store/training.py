@@ -12,7 +12,8 @@ from pipeline.ports import VerifiedPhoto
 from pipeline.read_out import handling_told
 from pipeline.records import ExifPrediction
 from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow
-from pipeline.store.models_ops import DecisionRow, ModelVersionRow, TrainingMemberRow
+from pipeline.store.models_ops import ModelVersionRow, TrainingMemberRow
+from pipeline.store.models_review import DecisionRow
 
 
 class Training:

@@ -16,7 +16,7 @@ from pipeline.errors import NotFound
 from pipeline.records import EventKind, Lane, Upload, UploadEvent, UploadState
 from pipeline.store.announcements import announce
 from pipeline.store.models import AnnouncementRow, DeletionRow, UploadRow
-from pipeline.store.models_ops import ReviewItemRow
+from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.order import deletion_of, ends, lock_keys, matching, moment_of, newest_live
 
 UNFINISHED = (UploadState.QUEUED, UploadState.SCORING)

@@ -25,7 +25,7 @@ from pipeline.mention import Terms
 from pipeline.records import EventKind, UploadEvent, VerdictKind
 from pipeline.settings import Settings
 from pipeline.store import erasure as erasure_store
-from pipeline.store import models_ops, removal
+from pipeline.store import models_review, removal
 from pipeline.store.base import Base
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
 from tests.servers import settings_for
@@ -323,7 +323,7 @@ def _json_or_text(content: str):
         return {"text": content}
 
 
-@pytest.mark.parametrize("table", models_ops.APPEND_ONLY)
+@pytest.mark.parametrize("table", models_review.APPEND_ONLY)
 def test_only_an_erasure_deletes_history_and_nothing_changes_it(database, table):
     def run(statement):
         savepoint = database.begin_nested()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.review import Label, decide
+from pipeline.records import Label
+from pipeline.review import decide
 
 
 class Recorder:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.review import Label
+from pipeline.records import Label
 from pipeline.review import decide as decide_item
 from pipeline.settings import Settings
 from workers.bootstrap import Dependencies

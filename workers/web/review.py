@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipeline.review import Label
+from pipeline.records import Label
 from pipeline.review import decide as decide_item
 from pipeline.store import ReviewItem
 from workers.web.auth import require_key
