@@ -101,7 +101,7 @@ install: $(INSTALLED) $(TRITON_INSTALLED) ## what the other commands do first: e
 system:
 	$(call apt,exiftool -ver,libimage-exiftool-perl,ExifTool reads the EXIF of every upload)
 	$(call apt,$(PYTHON) -c "import ensurepip",python3-venv,it creates virtual environments)
-	-$(call apt,echo '#include <math.h>' | cc -E -,gcc libc6-dev,it compiles the fast trunk; without it PyTorch computes)
+	$(call apt,echo '#include <cmath>' | c++ -E -x c++ -,g++,it compiles PDQ and the fast trunk)
 	$(call apt,$(python_library),libpython$(python_version),Triton runs models in it)
 
 $(INSTALLED): pyproject.toml constraints.txt | system
