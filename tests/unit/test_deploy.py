@@ -82,7 +82,7 @@ def test_containers_have_no_rights(name):
 
 def test_our_images_run_as_a_user_without_rights():
     stages = re.split(r"^FROM ", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
-    assert len(stages) == 3
+    assert len(stages) == 4
     assert all(re.search(r"^USER [1-9]\d+$", stage, re.MULTILINE) for stage in stages)
 
 
