@@ -8,20 +8,21 @@ from dataclasses import dataclass, replace
 from pipeline.errors import DetectorUnavailable, NotFound, RejectedUpload, RejectReason
 from pipeline.examine import Examiner, rejected
 from pipeline.fetch import fetch
-from pipeline.ports import ModelRegistry, ObjectStore, ResultStore, UploadStore
+from pipeline.ports import ModelRegistry, ObjectStore, PolicyStore, ResultStore, UploadStore
 from pipeline.records import Examination, ModelVersion, Upload, UploadState, Verdict
 from pipeline.settings import Settings
-from pipeline.verdict import decide, policy_for
+from pipeline.verdict import decide, policy_in_force
 
 CHAMPION = "champion"
 
 
 @dataclass(frozen=True, slots=True)
 class ModerationDeps:
-    """What the use case needs; the two stores belong to the caller's transaction."""
+    """What the use case needs; the three stores belong to the caller's transaction."""
 
     uploads: UploadStore
     results: ResultStore
+    policies: PolicyStore
     objects: ObjectStore
     registry: ModelRegistry
     examiner: Examiner
@@ -36,7 +37,7 @@ def moderate(upload: Upload, deps: ModerationDeps) -> Verdict:
     """
     model = _champion(deps.registry)
     examination = _examine(upload, model, deps)
-    verdict = decide(examination, policy_for(deps.settings, upload.event.surface))
+    verdict = decide(examination, policy_in_force(deps.policies, deps.settings, upload.event.surface))
     deps.results.save_examination(examination, model)
     deps.results.save_verdict(upload, examination, verdict, model)
     deps.uploads.finish(upload.id, UploadState.DONE, sha256=examination.sha256 or None)

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from pipeline.drift import Alert, Reference, Statistic, alerts, measure
-from pipeline.ports import Clock, DriftStore, ScoredSample
+from pipeline.ports import Clock, DriftStore, PolicyStore, ScoredSample
 from pipeline.records import ModelVersion
 from pipeline.score import Scorer
 from pipeline.settings import Settings
-from pipeline.verdict import policy_for
+from pipeline.verdict import policy_in_force
 
 HOUR = timedelta(hours=1)
 
@@ -38,7 +38,13 @@ class DriftSnapshot:
 
 
 def snapshot(
-    drift: DriftStore, registry: ScorerRegistry, clock: Clock, settings: Settings, *, window: timedelta = HOUR
+    drift: DriftStore,
+    policies: PolicyStore,
+    registry: ScorerRegistry,
+    clock: Clock,
+    settings: Settings,
+    *,
+    window: timedelta = HOUR,
 ) -> list[DriftSnapshot]:
     """Save a snapshot of every surface that the champion scored in the last complete window, and return them.
 
@@ -53,7 +59,7 @@ def snapshot(
         surface: measure(
             of_surface,
             reference,
-            policy_for(settings, surface),
+            policy_in_force(policies, settings, surface),
             photographs_only=surface in settings.retrain.trusted_surfaces,
         )
         for surface, of_surface in samples.items()

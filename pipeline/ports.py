@@ -22,6 +22,7 @@ from pipeline.records import (
     ModelVersion,
     Patches,
     Score,
+    SurfacePolicy,
     Upload,
     UploadEvent,
     UploadState,
@@ -110,6 +111,18 @@ class ModelRegistry(Protocol):
 
     def scorer(self, model: ModelVersion) -> OneClassScorer:
         """The version's scorer; loaded once, then kept."""
+        ...
+
+
+class PolicyStore(Protocol):
+    """Thresholds that leads saved for surfaces. Runs inside the caller's transaction."""
+
+    def saved(self, surface: str) -> SurfacePolicy | None:
+        """The newest one, or None: the settings hold."""
+        ...
+
+    def all_saved(self) -> Mapping[str, SurfacePolicy]:
+        """Surface -> its newest one, of the surfaces that have any."""
         ...
 
 

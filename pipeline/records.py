@@ -300,6 +300,12 @@ class SurfacePolicy:
     """A photograph is called `not_camera` at most this often."""
     unsure_fpr: float = 0.10
     """A photograph is called `not_camera` or `unsure` at most this often."""
+    decisions_needed: int = 1
+    """Of different reviewers, before an item of this surface is decided."""
+
+    def thresholds(self) -> dict[str, float]:
+        """What decided a verdict, by name: all that a verdict says of its policy."""
+        return {"not_camera_fpr": self.not_camera_fpr, "unsure_fpr": self.unsure_fpr}
 
 
 @dataclass(frozen=True, slots=True)

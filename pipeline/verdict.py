@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pipeline.ports import PolicyStore
 from pipeline.read_out import is_soft
 from pipeline.records import Examination, SurfacePolicy, Verdict, VerdictKind
 from pipeline.settings import Settings
 
 
 def policy_for(settings: Settings, surface: str) -> SurfacePolicy:
-    """The surface's own thresholds, or the general ones."""
+    """The surface's own thresholds by the settings, or the general ones."""
     policy = settings.surfaces.get(surface, settings.policy)
     return SurfacePolicy(not_camera_fpr=policy.not_camera_fpr, unsure_fpr=policy.unsure_fpr)
+
+
+def policy_in_force(policies: PolicyStore, settings: Settings, surface: str) -> SurfacePolicy:
+    """What a lead saved for the surface last; where nobody did, the settings."""
+    return policies.saved(surface) or policy_for(settings, surface)
 
 
 def decide(examination: Examination, policy: SurfacePolicy) -> Verdict:
@@ -27,11 +33,16 @@ def decide(examination: Examination, policy: SurfacePolicy) -> Verdict:
         return Verdict(VerdictKind.NOT_APPLICABLE, examination.not_applicable.value, policy)
     if examination.score is None:
         raise ValueError("an examination ends in a score, a rejection or a reason why it does not apply")
-    p_value = examination.score.p_value
+    kind, reason = by_p_value(examination.score.p_value, policy, soft=is_soft(examination.score))
+    return Verdict(kind, reason, policy)
+
+
+def by_p_value(p_value: float, policy: SurfacePolicy, *, soft: bool) -> tuple[VerdictKind, str]:
+    """Kind and reason of an image that was scored."""
     if p_value <= policy.not_camera_fpr:
-        return Verdict(VerdictKind.NOT_CAMERA, "p_value_at_most_not_camera_fpr", policy)
+        return VerdictKind.NOT_CAMERA, "p_value_at_most_not_camera_fpr"
     if p_value <= policy.unsure_fpr:
-        return Verdict(VerdictKind.UNSURE, "p_value_at_most_unsure_fpr", policy)
-    if is_soft(examination.score):
-        return Verdict(VerdictKind.UNSURE, "too_soft_to_tell", policy)
-    return Verdict(VerdictKind.CAMERA, "p_value_above_unsure_fpr", policy)
+        return VerdictKind.UNSURE, "p_value_at_most_unsure_fpr"
+    if soft:
+        return VerdictKind.UNSURE, "too_soft_to_tell"
+    return VerdictKind.CAMERA, "p_value_above_unsure_fpr"

@@ -22,6 +22,7 @@ from pipeline.records import (
     ModelVersion,
     Patches,
     Score,
+    SurfacePolicy,
     Upload,
     UploadEvent,
     UploadState,
@@ -157,6 +158,17 @@ class FakeRegistry:
 
     def scorer(self, model: ModelVersion) -> OneClassScorer:
         return self.one_scorer
+
+
+@dataclass
+class FakePolicyStore:
+    policies: dict[str, SurfacePolicy] = field(default_factory=dict)
+
+    def saved(self, surface: str) -> SurfacePolicy | None:
+        return self.policies.get(surface)
+
+    def all_saved(self) -> dict[str, SurfacePolicy]:
+        return self.policies
 
 
 @dataclass

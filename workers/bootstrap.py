@@ -137,7 +137,8 @@ class Dependencies:
 
         return ModerationDeps(
             uploads=transaction.uploads,
-            results=ObservedResults(transaction.results, self.settings),
+            results=ObservedResults(transaction.results, transaction.policies, self.settings),
+            policies=transaction.policies,
             objects=self.objects,
             registry=self.registry,
             examiner=self.examiner,

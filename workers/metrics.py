@@ -11,7 +11,6 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from pipeline.records import Verdict
-from pipeline.settings import Settings
 
 # From one millisecond (EXIF of a small file) to the task's time limit.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -38,10 +37,9 @@ LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where i
 LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"], **_LATEST)
 
 
-def observe_verdict(verdict: Verdict, surface: str, timings_ms: Mapping[str, float], settings: Settings) -> None:
-    """Count a verdict and its stages. Surfaces nobody configured share one label: events must not invent series."""
-    known = surface == "default" or surface in settings.surfaces
-    VERDICTS.labels(verdict.kind.value, surface if known else "other").inc()
+def observe_verdict(verdict: Verdict, surface: str | None, timings_ms: Mapping[str, float]) -> None:
+    """Count a verdict and its stages. Surfaces nobody configured are None: events must not invent series."""
+    VERDICTS.labels(verdict.kind.value, surface or "other").inc()
     for stage, milliseconds in timings_ms.items():
         STAGE_SECONDS.labels(stage).observe(milliseconds / 1000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from pipeline.ports import ResultStore
+from pipeline.ports import PolicyStore, ResultStore
 from pipeline.records import Examination, ModelVersion, Upload, Verdict
 from pipeline.settings import Settings
 from workers import metrics
@@ -15,8 +15,9 @@ log = structlog.get_logger(__name__)
 class ObservedResults:
     """Implements `ports.ResultStore` by another one."""
 
-    def __init__(self, results: ResultStore, settings: Settings) -> None:
+    def __init__(self, results: ResultStore, policies: PolicyStore, settings: Settings) -> None:
         self._results = results
+        self._policies = policies
         self._settings = settings
 
     def find_examination(self, sha256: str, model: ModelVersion) -> Examination | None:
@@ -36,8 +37,12 @@ class ObservedResults:
             model_version=model.name,
             timings_ms={stage: round(ms, 1) for stage, ms in examination.timings_ms.items()},
         )
-        metrics.observe_verdict(verdict, surface, examination.timings_ms, self._settings)
+        metrics.observe_verdict(verdict, surface if self._is_configured(surface) else None, examination.timings_ms)
         return verdict_id
+
+    def _is_configured(self, surface: str) -> bool:
+        named = surface == "default" or surface in self._settings.surfaces
+        return named or self._policies.saved(surface) is not None
 
     def bury(self, upload_id: int, *, stage: str, reason: str, detail: str) -> None:
         self._results.bury(upload_id, stage=stage, reason=reason, detail=detail)

@@ -46,7 +46,7 @@ def as_json(file: Path, examination: Examination, verdict: Verdict, model: str) 
         "percentile_interval": score and [score.percentile_interval.low, score.percentile_interval.high],
         "p_value": score and score.p_value,
         "ai_probability": score and score.ai_probability,
-        "policy": asdict(verdict.policy),
+        "policy": verdict.policy.thresholds(),
         "exif": dict(exif.tags) if exif else None,
         "exif_warnings": list(exif.warnings) if exif else [],
         "exif_predictions": [asdict(prediction) for prediction in score.exif_predictions] if score else [],
@@ -69,10 +69,10 @@ def as_csv_row(answer: Mapping[str, Any]) -> list[object]:
         "provenance": "; ".join(f"{claim['value']} ({claim['found_in']})" for claim in answer["provenance"]),
         "milliseconds": round(sum(answer["timings_ms"].values()), 1),
     }
-    return [_spreadsheet_safe(derived[column] if column in derived else answer[column]) for column in CSV_COLUMNS]
+    return [spreadsheet_safe(derived[column] if column in derived else answer[column]) for column in CSV_COLUMNS]
 
 
-def _spreadsheet_safe(value: object) -> object:
+def spreadsheet_safe(value: object) -> object:
     """Text that a spreadsheet would run as a formula gets an apostrophe in front (OWASP, CSV injection)."""
     if not isinstance(value, str):
         return value

@@ -20,8 +20,8 @@ import structlog
 from pipeline.drift import MISSING
 from pipeline.monitor import ScorerRegistry
 from pipeline.one_class import FORMAT, OneClassModel
-from pipeline.ports import CONFIRMED_AI, Clock, TrainingStore, VerifiedPhoto
-from pipeline.records import ModelVersion
+from pipeline.ports import CONFIRMED_AI, Clock, PolicyStore, TrainingStore, VerifiedPhoto
+from pipeline.records import ModelVersion, SurfacePolicy
 from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified
 from pipeline.retrain.gate import GateReport, judge
 from pipeline.retrain.select import NotEnough, Selection, Side, camera, least_calibration, select, uploader
@@ -51,6 +51,9 @@ class TrainingTransaction(Protocol):
 
     @property
     def training(self) -> TrainingStore: ...
+
+    @property
+    def policies(self) -> PolicyStore: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,9 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
     settings = deps.settings
     champion = deps.registry.resolve("champion")
     photos, generated = _read(deps, champion)
-    chosen = select(photos, settings.retrain, smallest_rate=_smallest_rate(settings))
+    saved = _saved_policies(deps)
+    smallest_rate = _smallest_rate(settings, saved)
+    chosen = select(photos, settings.retrain, smallest_rate=smallest_rate)
     if isinstance(chosen, NotEnough):
         return RetrainReport(Outcome.NOT_ENOUGH, chosen.reason, champion.name, chosen.counts)
     predecessor = deps.registry.scorer(champion).model
@@ -121,13 +126,13 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
     except ValueError as error:  # one camera model has nearly all photographs: nothing to choose a configuration by
         return RetrainReport(Outcome.NOT_ENOUGH, str(error), champion.name, chosen.counts)
     handlings = [photo.handling for photo in chosen.calibration]
-    model = stratified(model, calibration, handlings, least=least_calibration(_smallest_rate(settings)))
+    model = stratified(model, calibration, handlings, least=least_calibration(smallest_rate))
     gate = judge(
         chosen.held_out,
         generated,
         champion=predecessor,
         challenger=model,
-        policy_of=lambda surface: policy_for(settings, surface),
+        policy_of=lambda surface: saved.get(surface) or policy_for(settings, surface),
     )
     challenger = deps.registry.publish_refit(
         champion,
@@ -218,5 +223,12 @@ def _features(photos: Sequence[VerifiedPhoto]) -> PhotoFeatures:
     )
 
 
-def _smallest_rate(settings: Settings) -> float:
-    return min(policy.not_camera_fpr for policy in (settings.policy, *settings.surfaces.values()))
+def _saved_policies(deps: RetrainDeps) -> Mapping[str, SurfacePolicy]:
+    """Read once: a night that takes minutes must not judge by two policies."""
+    with deps.transaction() as transaction:
+        return transaction.policies.all_saved()
+
+
+def _smallest_rate(settings: Settings, saved: Mapping[str, SurfacePolicy]) -> float:
+    configured = [policy.not_camera_fpr for policy in (settings.policy, *settings.surfaces.values())]
+    return min(configured + [policy.not_camera_fpr for policy in saved.values()])

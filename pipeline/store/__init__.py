@@ -21,6 +21,7 @@ from pipeline.store.erasure import Erasure
 from pipeline.store.inventory import Inventory
 from pipeline.store.jobs import Jobs
 from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
+from pipeline.store.policies import Policies, SavedPolicy
 from pipeline.store.results import Results
 from pipeline.store.retention import Retention
 from pipeline.store.reviews import ReviewItem, Reviews
@@ -28,6 +29,7 @@ from pipeline.store.training import Training
 from pipeline.store.uploads import Backlog, Uploads
 from pipeline.store.verdicts import Verdicts, VerdictView
 from pipeline.store.versions import Versions
+from pipeline.store.waiting import Waiting
 
 __all__ = [
     "Backlog",
@@ -36,6 +38,7 @@ __all__ = [
     "DeliveryState",
     "LetterFilter",
     "ReviewItem",
+    "SavedPolicy",
     "Stores",
     "Transaction",
     "VerdictView",
@@ -59,8 +62,10 @@ class Transaction:
         self.erasure = Erasure(session)
         self.retention = Retention(session)
         self.jobs = Jobs(session)
+        self.policies = Policies(session)
         self.inventory = Inventory(session)
         self.accounts = Accounts(session)
+        self.waiting = Waiting(session)
 
 
 class Stores:

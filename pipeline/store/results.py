@@ -107,7 +107,7 @@ class Results:
             "sha256": examination.sha256 or None,
             "kind": verdict.kind.value,
             "reason": verdict.reason,
-            "policy": asdict(verdict.policy),
+            "policy": verdict.policy.thresholds(),
             "timings": examination.timings_ms,
             "superseded_at": None,
         }

@@ -71,7 +71,7 @@ def test_each_surface_gets_a_row_and_only_what_drifted_alerts(stores, database, 
         add_uploads(tx, champion, "avatars", shift=300.0)
         add_uploads(tx, champion, "camera-app", not_camera=20)
         add_uploads(tx, champion, "rare", count=3, shift=300.0)
-        snapshots = snapshot(tx.drift, Registry(tx), an_hour_later, settings)
+        snapshots = snapshot(tx.drift, tx.policies, Registry(tx), an_hour_later, settings)
     saved = rows(database)
     assert {surface: count for surface, (count, _, _) in saved.items()} == {
         "posts": 200,
@@ -94,8 +94,8 @@ def test_each_surface_gets_a_row_and_only_what_drifted_alerts(stores, database, 
 def test_a_repeated_run_writes_the_same_rows(stores, database, champion, an_hour_later):
     with stores.transaction() as tx:
         add_uploads(tx, champion, "posts")
-        first = snapshot(tx.drift, Registry(tx), an_hour_later, Settings(_env_file=None))
-        again = snapshot(tx.drift, Registry(tx), replace(an_hour_later), Settings(_env_file=None))
+        first = snapshot(tx.drift, tx.policies, Registry(tx), an_hour_later, Settings(_env_file=None))
+        again = snapshot(tx.drift, tx.policies, Registry(tx), replace(an_hour_later), Settings(_env_file=None))
     assert first == again
     assert len(rows(database)) == 1
 
@@ -103,15 +103,15 @@ def test_a_repeated_run_writes_the_same_rows(stores, database, champion, an_hour
 def test_only_the_champions_uploads_of_the_window_count(stores, database, champion, an_hour_later):
     with stores.transaction() as tx:
         add_uploads(tx, add_model(tx), "posts", count=5)
-        assert snapshot(tx.drift, Registry(tx), an_hour_later, Settings(_env_file=None)) == []
+        assert snapshot(tx.drift, tx.policies, Registry(tx), an_hour_later, Settings(_env_file=None)) == []
         add_uploads(tx, champion, "posts", count=5)
         an_hour_later.advance(hours=1)
-        assert snapshot(tx.drift, Registry(tx), an_hour_later, Settings(_env_file=None)) == []
+        assert snapshot(tx.drift, tx.policies, Registry(tx), an_hour_later, Settings(_env_file=None)) == []
 
 
 def test_without_a_champion_there_is_nothing_to_compare_with(stores, an_hour_later):
     with stores.transaction() as tx, pytest.raises(NotFound):
-        snapshot(tx.drift, Registry(tx), an_hour_later, Settings(_env_file=None))
+        snapshot(tx.drift, tx.policies, Registry(tx), an_hour_later, Settings(_env_file=None))
 
 
 @pytest.mark.parametrize(

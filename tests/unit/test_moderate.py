@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import DetectorUnavailable, ObjectStoreUnavailable
 from pipeline.examine import Examiner
 from pipeline.moderate import ModerationDeps, moderate
-from pipeline.records import UploadState, VerdictKind
+from pipeline.records import SurfacePolicy, UploadState, VerdictKind
 from pipeline.settings import LimitSettings, Settings
 from tests.factories import make_event
 from tests.fakes import (
@@ -17,6 +17,7 @@ from tests.fakes import (
     FakeDetector,
     FakeExifReader,
     FakeObjectStore,
+    FakePolicyStore,
     FakeRegistry,
     FakeResultStore,
     FakeUploadStore,
@@ -30,6 +31,7 @@ def deps():
     return ModerationDeps(
         uploads=uploads,
         results=FakeResultStore(uploads=uploads),
+        policies=FakePolicyStore(),
         objects=FakeObjectStore({"uploads": {"a.jpg": jpeg(photo(128, 128))}}),
         registry=FakeRegistry(),
         examiner=Examiner(FakeExifReader(), FakeDetector(), LimitSettings()),
@@ -45,6 +47,13 @@ def upload(deps):
 def test_an_upload_gets_its_verdict(deps, upload):
     assert moderate(upload, deps).kind is VerdictKind.CAMERA
     assert deps.uploads.rows[upload.id].state is UploadState.DONE
+
+
+def test_what_a_lead_saved_for_the_surface_decides(deps, upload):
+    deps.policies.policies["default"] = SurfacePolicy(0.02, 0.6)
+    assert moderate(upload, deps).kind is VerdictKind.UNSURE, "the scorer's p-value is 0.5"
+    deps.policies.policies = {"avatars": SurfacePolicy(0.02, 0.6)}
+    assert moderate(upload, deps).kind is VerdictKind.CAMERA
 
 
 def test_a_deleted_upload_is_rejected_and_nobody_is_asked(deps, upload):

@@ -13,12 +13,12 @@ from pipeline.errors import NotFound
 from pipeline.monitor import reference_of
 from pipeline.one_class import OneClassModel
 from pipeline.ports import VerifiedPhoto
-from pipeline.records import Handling, ModelVersion
+from pipeline.records import Handling, ModelVersion, SurfacePolicy
 from pipeline.retrain import fit
 from pipeline.retrain.run import Outcome, RetrainDeps, retrain
 from pipeline.score import Scorer
 from pipeline.settings import Settings
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakePolicyStore
 from tests.synthetic import confirmed, first_model, people, silent_read_out
 
 SETTINGS = Settings(_env_file=None, retrain={"min_photos": 200})
@@ -75,13 +75,21 @@ class Registry:
         return self.versions[name]
 
 
-def night(photos, generated, *, settings: Settings = SETTINGS, registry: Registry | None = None, erased: int = 0):
+def night(
+    photos,
+    generated,
+    *,
+    settings: Settings = SETTINGS,
+    registry: Registry | None = None,
+    erased: int = 0,
+    policies=None,
+):
     registry = registry or Registry({"first": first_model()})
     training = Training(photos, generated, erased=erased)
 
     @contextmanager
     def transaction():
-        yield type("Transaction", (), {"training": training})
+        yield type("Transaction", (), {"training": training, "policies": policies or FakePolicyStore()})
 
     return retrain(RetrainDeps(transaction, registry, settings, FakeClock())), registry
 
@@ -153,6 +161,12 @@ def test_too_few_photographs_leave_everything_as_it_is():
     assert report.outcome is Outcome.NOT_ENOUGH
     assert report.reason == "150 verified photographs of 200 needed"
     assert registry.aliases == {"champion": "first"}
+
+
+def test_what_leads_saved_says_how_many_photographs_calibration_needs():
+    strict = FakePolicyStore({"avatars": SurfacePolicy(not_camera_fpr=0.002)})
+    report, _ = night(people(600), confirmed(60), policies=strict)
+    assert report.outcome is Outcome.NOT_ENOUGH, report
 
 
 def test_without_auto_promotion_the_challenger_waits():

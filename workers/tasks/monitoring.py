@@ -77,7 +77,7 @@ def snapshot_drift(self: PipelineTask) -> None:
     """Hold the last hour's scores against the champion's reference, surface by surface."""
     deps = self.dependencies
     with deps.stores.transaction() as transaction:
-        snapshots = monitor.snapshot(transaction.drift, deps.registry, deps.clock, deps.settings)
+        snapshots = monitor.snapshot(transaction.drift, transaction.policies, deps.registry, deps.clock, deps.settings)
     for snapshot in snapshots:
         for alert in snapshot.alerts:
             log.warning("drift", surface=snapshot.surface, alert=str(alert))
