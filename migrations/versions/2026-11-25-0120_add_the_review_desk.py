@@ -29,6 +29,8 @@ ITEM_CHECKS = {
     "golden_label": f"golden_label IN {LABELS}",
 }
 ITEM_INDEXES: dict[str, tuple[tuple[str, ...], str | None]] = {
+    "ix_review_items_open": (("id",), OPEN),
+    "ix_review_items_open_riskiest": (("p_value", "id"), OPEN),
     "ix_review_items_oldest": (("purpose", "id"), OPEN),
     "ix_review_items_riskiest": (("purpose", "p_value", "id"), OPEN),
     "ix_review_items_surface": (("surface", "id"), OPEN),
@@ -38,6 +40,7 @@ ITEM_INDEXES: dict[str, tuple[tuple[str, ...], str | None]] = {
     "ix_review_items_format": (("format", "id"), OPEN),
     "ix_review_items_camera_make": (("camera_make", "id"), OPEN),
     "ix_review_items_model_version_id": (("model_version_id", "id"), OPEN),
+    "ix_review_items_backlog": (("surface", "purpose", "created_at"), OPEN),
     "ix_review_items_held_by": (("held_by",), "held_by IS NOT NULL"),
     "ix_review_items_disputed": (("id",), "state = 'disputed'"),
     "ix_review_items_unprepared": (("id",), f"{OPEN} AND prepared_at IS NULL"),
@@ -285,8 +288,8 @@ def _create_policies_and_counts() -> None:
     op.create_table(
         "score_counts",
         sa.Column("surface", sa.Text(), nullable=False),
-        sa.Column("model_version_id", sa.BigInteger(), nullable=False),
         sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("model_version_id", sa.BigInteger(), nullable=False),
         sa.Column("p_bin", sa.SmallInteger(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("is_soft", sa.Boolean(), nullable=False),
@@ -295,7 +298,7 @@ def _create_policies_and_counts() -> None:
             ["model_version_id"], ["model_versions.id"], name=op.f("fk_score_counts_model_version_id_model_versions")
         ),
         sa.PrimaryKeyConstraint(
-            "surface", "model_version_id", "hour", "p_bin", "kind", "is_soft", name=op.f("pk_score_counts")
+            "surface", "hour", "model_version_id", "p_bin", "kind", "is_soft", name=op.f("pk_score_counts")
         ),
     )
 
@@ -322,14 +325,20 @@ def _widen_evidence() -> None:
     op.add_column("outbox", sa.Column("about", sa.Text(), server_default="verdict", nullable=False))
     op.create_check_constraint(op.f("ck_outbox_about"), "outbox", "about IN ('verdict', 'review')")
     op.drop_constraint("uq_outbox_verdict_id_announcement_id", "outbox")
-    op.create_unique_constraint(
-        op.f("uq_outbox_verdict_id_announcement_id_about"), "outbox", ["verdict_id", "announcement_id", "about"]
+    op.create_index(
+        "uq_outbox_verdict",
+        "outbox",
+        ["verdict_id", "announcement_id"],
+        unique=True,
+        postgresql_where=sa.text("about = 'verdict'"),
     )
+    op.create_index("ix_outbox_verdict_id", "outbox", ["verdict_id"])
 
 
 def _narrow_evidence() -> None:
     op.execute("DELETE FROM outbox WHERE about <> 'verdict'")
-    op.drop_constraint("uq_outbox_verdict_id_announcement_id_about", "outbox")
+    op.drop_index("ix_outbox_verdict_id", table_name="outbox")
+    op.drop_index("uq_outbox_verdict", table_name="outbox")
     op.create_unique_constraint(
         op.f("uq_outbox_verdict_id_announcement_id"), "outbox", ["verdict_id", "announcement_id"]
     )

@@ -30,6 +30,8 @@ class ReviewItemRow(Base):
         one_of("lane", Lane),
         one_of("outcome", Label),
         one_of("golden_label", Label),
+        Index("ix_review_items_open", "id", postgresql_where=_OPEN),
+        Index("ix_review_items_open_riskiest", "p_value", "id", postgresql_where=_OPEN),
         Index("ix_review_items_oldest", "purpose", "id", postgresql_where=_OPEN),
         Index("ix_review_items_riskiest", "purpose", "p_value", "id", postgresql_where=_OPEN),
         Index("ix_review_items_surface", "surface", "id", postgresql_where=_OPEN),
@@ -39,6 +41,7 @@ class ReviewItemRow(Base):
         Index("ix_review_items_format", "format", "id", postgresql_where=_OPEN),
         Index("ix_review_items_camera_make", "camera_make", "id", postgresql_where=_OPEN),
         Index("ix_review_items_model_version_id", "model_version_id", "id", postgresql_where=_OPEN),
+        Index("ix_review_items_backlog", "surface", "purpose", "created_at", postgresql_where=_OPEN),
         Index("ix_review_items_held_by", "held_by", postgresql_where=text("held_by IS NOT NULL")),
         Index("ix_review_items_disputed", "id", postgresql_where=text("state = 'disputed'")),
         Index("ix_review_items_unprepared", "id", postgresql_where=text("state = 'open' AND prepared_at IS NULL")),
@@ -68,7 +71,7 @@ class ReviewItemRow(Base):
     golden_label: Mapped[str | None]
     """What a golden item is known to be; such an item is never closed by a decision."""
     outcome: Mapped[str | None]
-    """What was decided; None where it was not, or where reviewers could not tell."""
+    """What was decided; `cant_tell` where reviewers could not tell, None where nothing was decided."""
     held_by: Mapped[str | None]
     held_since: Mapped[datetime | None]
     """When the holder was shown it; None while it is only loaded ahead."""
@@ -165,9 +168,9 @@ class ScoreCountRow(Base):
     __tablename__ = "score_counts"
 
     surface: Mapped[str] = mapped_column(primary_key=True)
-    model_version_id: Mapped[int] = mapped_column(ForeignKey(ModelVersionRow.id), primary_key=True)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
     """Its beginning."""
+    model_version_id: Mapped[int] = mapped_column(ForeignKey(ModelVersionRow.id), primary_key=True)
     p_bin: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     """ceil(1000 x p-value), 1 to 1000: exact for thresholds of whole tenths of a percent."""
     kind: Mapped[str] = mapped_column(primary_key=True)
