@@ -34,10 +34,10 @@ python_library = LD_LIBRARY_PATH=$(call python_says,sysconfig.get_config_var('LI
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install system up demo test lint types layers check fmt audit bench chaos soak lanes hostile fuzz clean
+.PHONY: help install system up demo test lint types layers check fmt audit bench chaos soak lanes hostile fuzz e2e screenshots big clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: install ## start everything on this machine and score sample images (ARGS=--once: then stop)
 	@$(BIN)/lenswatch up $(ARGS)
@@ -90,6 +90,18 @@ hostile: install ## hostile files through the whole stack, a table, and every pr
 
 fuzz: $(INSTALLED) ## coverage-guided fuzzing of what reads untrusted bytes; an hour (ARGS="--seconds 60")
 	@for target in decode events exif provenance; do $(BIN)/python -m tests.fuzz $$target $(ARGS) || exit 1; done
+
+e2e: install ## a reviewer's hour in Debian's Chromium, and every page for accessibility (ARGS=... goes to pytest)
+	$(call apt,test -x /usr/bin/chromium,chromium,the tests drive it through the review desk)
+	$(BIN)/pytest -m browser tests/browser $(ARGS)
+
+screenshots: install ## pictures of every page, light and dark, into docs/desk
+	$(call apt,test -x /usr/bin/chromium,chromium,it draws the pages)
+	@$(BIN)/python -m tests.browser $(ARGS)
+
+big: install ## five million scores and 100,000 open reviews, and how long each page takes on them; half an hour, 30 GB
+	@$(BIN)/python -m tests.big load
+	@$(BIN)/python -m tests.big measure $(ARGS)
 
 clean: ## remove the virtual environment, Triton's server and caches; data in .lenswatch stays
 	rm -rf $(VENV) $(TRITON) $(AUDIT) *.egg-info build dist htmlcov .coverage* .mypy_cache .ruff_cache .pytest_cache \

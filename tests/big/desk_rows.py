@@ -23,9 +23,12 @@ def statements(sizes: Sizes) -> dict[str, str]:
         "items to choose": _chosen(sizes),
         "review_items": _ITEMS,
         "decisions": _DECISIONS.replace("{reviewers}", reviewers),
-        "retractions": "INSERT INTO retractions SELECT id, created_at FROM decisions WHERE id % 100 = 7",
+        "retractions": """
+            INSERT INTO retractions (decision_id, created_at)
+            SELECT id, created_at FROM decisions WHERE id % 100 = 7""",
         "review_skips": f"""
-            INSERT INTO review_skips SELECT id, 'reviewer-01', 'not_my_field', created_at FROM review_items
+            INSERT INTO review_skips (review_item_id, reviewer, reason, created_at)
+            SELECT id, 'reviewer-01', 'needs_expert', created_at FROM review_items
             WHERE state = 'open' ORDER BY id LIMIT {sizes.appeals}""",
         "appeals": """
             INSERT INTO appeals (review_item_id, upload_id, appellant, statement, submitted_by, created_at)
@@ -34,7 +37,7 @@ def statements(sizes: Sizes) -> dict[str, str]:
         "PDQ hashes": _PDQ,
         "embeddings": _embeddings(sizes),
         "score_counts": f"""
-            INSERT INTO score_counts
+            INSERT INTO score_counts (surface, model_version_id, hour, p_bin, kind, is_soft, count)
             SELECT pg_temp.surface(i), pg_temp.model(i), date_trunc('hour', pg_temp.moment(i)),
                 ceil(1000 * pg_temp.p_value(i)), pg_temp.kind(i), pg_temp.is_soft(i), count(*)
             FROM generate_series(1, {sizes.scores}) i GROUP BY 1, 2, 3, 4, 5, 6""",
@@ -111,7 +114,7 @@ _DECISIONS = """
         NULL, '', 3 + 30 * power(pg_temp.chance(item.id + number, 23), 3), false,
         least(item.created_at + number * interval '5 minutes', pg_temp.loaded())
     FROM review_items item,
-        generate_series(1, CASE WHEN purpose = 'golden' THEN 20 WHEN state = 'open' THEN 0 ELSE decisions_needed END)
+        generate_series(1, CASE WHEN purpose = 'golden' THEN 12 WHEN state = 'open' THEN 0 ELSE decisions_needed END)
             number,
         LATERAL (SELECT ({reviewers})[1 + (item.id + 7 * number) % 20] AS reviewer) chosen
     ORDER BY item.id, number

@@ -9,12 +9,17 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from pipeline.adapters.registry import NetworkRepository
 from pipeline.moderate import CHAMPION
+from pipeline.passwords import hash_password
 from pipeline.people import Role
 from pipeline.release import Release
 from tests.big import desk_rows, rows
 from tests.big.rows import Sizes
 from workers.bootstrap import Dependencies
+
+PASSWORD = "correct horse battery"
+"""Of everybody."""
 
 BATCH = 100_000
 
@@ -31,13 +36,18 @@ class PretendNetworks:
         return 1, 1
 
 
-def load(deps: Dependencies, scores: int, report: Report = lambda *_: None) -> None:
+def load(
+    deps: Dependencies,
+    scores: int,
+    report: Report = lambda *_: None,
+    networks: NetworkRepository = PretendNetworks(),  # noqa: B008 - it has no state
+) -> None:
     """Models, uploads with all that hangs on them, the review desk's rows, and people (`reviewer-01`, `lead-01`, ...).
 
-    The database is `deps.settings`' and must be empty; the bucket of models is filled, too.
+    The database is `deps.settings`' and must be empty, but for the shipped model; the bucket of models is filled, too.
     """
     sizes = Sizes(scores)
-    publish_models(deps)
+    publish_models(deps, networks)
     dsn = deps.settings.postgres.dsn.get_secret_value().replace("+psycopg", "")
     with psycopg.connect(dsn, autocommit=True, application_name="big") as connection:
         connection.execute(BUILDING)
@@ -49,10 +59,10 @@ def load(deps: Dependencies, scores: int, report: Report = lambda *_: None) -> N
     add_people(deps)
 
 
-def publish_models(deps: Dependencies) -> None:
+def publish_models(deps: Dependencies, networks: NetworkRepository) -> None:
     """Model 1, the shipped release, and 2, its refit, which is the champion now."""
     release = Release.open(deps.settings.detector.release)
-    first = deps.registry.publish(release, PretendNetworks(), actor="load", alias=CHAMPION)
+    first = deps.registry.publish(release, networks, actor="load", alias=CHAMPION)
     one_class = (release.folder / "one_class.npz").read_bytes()
     refit = deps.registry.publish_refit(
         first, name=f"{first.name}-refit", one_class=one_class, card=release.one_class_json, actor="load"
@@ -64,9 +74,10 @@ def publish_models(deps: Dependencies) -> None:
 def add_people(deps: Dependencies) -> None:
     names = dict.fromkeys(rows.REVIEWERS, Role.REVIEWER)
     names |= {"viewer-01": Role.VIEWER, "lead-01": Role.LEAD, "admin-01": Role.ADMIN}
+    password = hash_password(PASSWORD)
     with deps.stores.transaction() as transaction:
         for name, role in names.items():
-            transaction.accounts.add(name, role, created_by="load")
+            transaction.accounts.add(name, role, created_by="load", password_hash=password)
 
 
 def _fill(connection: psycopg.Connection[tuple[object, ...]], sizes: Sizes, report: Report) -> None:

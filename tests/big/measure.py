@@ -1,0 +1,113 @@
+"""How long each page takes: a real process of the HTTP service, asked over a socket, on the big database."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from pipeline.settings import Settings
+from tests.big.load import PASSWORD
+from tests.big.pages import PAGES, Places
+from workers.bootstrap import Dependencies
+from workers.local.processes import LOOPBACK, Process, end_leftover, free_port
+
+WARM_UP = 3
+"""Visits of each page that do not count: a template is compiled, a model read."""
+
+START_TIMEOUT = 60
+"""s"""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    page: str
+    visits: int
+    p50: float
+    """ms"""
+    p95: float
+    """ms"""
+    kilobytes: float
+    """Of the page, on average."""
+
+    @classmethod
+    def of(cls, page: str, seconds: list[float], sizes: list[int]) -> Row:
+        p50, p95 = (1000 * np.quantile(seconds, share) for share in (0.5, 0.95))
+        return cls(page, len(seconds), float(p50), float(p95), sum(sizes) / len(sizes) / 1024)
+
+    def cells(self) -> tuple[str, ...]:
+        return self.page, str(self.visits), f"{self.p50:.0f}", f"{self.p95:.0f}", f"{self.kilobytes:.0f}"
+
+
+def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
+    """Each page, then the steps of a reviewer's loop."""
+    places = Places.drawn_from(deps.stores._engine)
+    with served(folder, deps.settings) as url, signed_in(url, "admin-01") as admin:
+        for page in PAGES:
+            yield visit(admin, page.name, itertools.cycle(page.urls(places)), visits)
+
+
+def visit(client: httpx.Client, name: str, urls: Iterable[str], visits: int) -> Row:
+    seconds, sizes = [], []
+    for url in itertools.islice(urls, WARM_UP + visits):
+        began = time.perf_counter()
+        answer = client.get(url)
+        seconds.append(time.perf_counter() - began)
+        assert answer.status_code == 200, f"{url}: {answer.status_code} {answer.text}"
+        sizes.append(len(answer.content))
+    return Row.of(name, seconds[WARM_UP:], sizes[WARM_UP:])
+
+
+@contextmanager
+def served(folder: Path, settings: Settings) -> Iterator[str]:
+    """`lenswatch web` on these servers; its address."""
+    port = free_port()
+    environment = {
+        "LENSWATCH_POSTGRES__DSN": settings.postgres.dsn.get_secret_value(),
+        "LENSWATCH_REDIS__URL": settings.redis.url.get_secret_value(),
+        "LENSWATCH_S3__ENDPOINT_URL": str(settings.s3.endpoint_url),
+        "LENSWATCH_S3__ACCESS_KEY_ID": _said(settings.s3.access_key_id),
+        "LENSWATCH_S3__SECRET_ACCESS_KEY": _said(settings.s3.secret_access_key),
+        "LENSWATCH_WEB__PORT": str(port),
+        "LENSWATCH_SIGN_IN__SECURE_COOKIES": "false",
+    }
+    end_leftover(folder.resolve(), "web")
+    web = Process("web", [sys.executable, "-m", "workers", "web"], folder.resolve(), environment=environment)
+    web.start()
+    try:
+        url = f"http://{LOOPBACK}:{port}"
+        _wait(web, url)
+        yield url
+    finally:
+        web.stop()
+
+
+@contextmanager
+def signed_in(url: str, name: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=url, headers={"Accept": "text/html"}, timeout=60) as client:
+        answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
+        assert answer.status_code == 303, answer.text
+        yield client
+
+
+def _wait(web: Process, url: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        web.require_alive()
+        try:
+            httpx.get(f"{url}/sign-in", timeout=5)
+            return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the web service did not answer within {START_TIMEOUT} s: {web.log_tail()}")
+
+
+def _said(secret: object) -> str:
+    return secret.get_secret_value() if secret else ""  # type: ignore[attr-defined]
