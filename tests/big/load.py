@@ -40,13 +40,15 @@ def load(
     deps: Dependencies,
     scores: int,
     report: Report = lambda *_: None,
+    *,
+    queue: int = 1,
     networks: NetworkRepository = PretendNetworks(),  # noqa: B008 - it has no state
 ) -> None:
     """Models, uploads with all that hangs on them, the review desk's rows, and people (`reviewer-01`, `lead-01`, ...).
 
     The database is `deps.settings`' and must be empty, but for the shipped model; the bucket of models is filled, too.
     """
-    sizes = Sizes(scores)
+    sizes = Sizes(scores, queue)
     publish_models(deps, networks)
     dsn = deps.settings.postgres.dsn.get_secret_value().replace("+psycopg", "")
     with psycopg.connect(dsn, autocommit=True, application_name="big") as connection:

@@ -50,6 +50,5 @@ class Visited:
 
 PAGES: tuple[Visited, ...] = (
     Visited("overview", lambda _: ["/"]),
-    Visited("queue", lambda _: ["/queue", "/queue?order=riskiest"]),
     Visited("people", lambda _: ["/people"]),
 )

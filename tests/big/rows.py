@@ -20,6 +20,8 @@ class Sizes:
     """How many rows of what, from the number of scores."""
 
     scores: int
+    queue: int = 1
+    """So many times the usual share of items and audit rows: in a small database they must be many, too."""
 
     @property
     def uploads(self) -> int:
@@ -27,11 +29,11 @@ class Sizes:
 
     @property
     def open_items(self) -> int:
-        return self.scores // 50
+        return self.queue * self.scores // 50
 
     @property
     def decided_items(self) -> int:
-        return self.scores // 250
+        return self.queue * self.scores // 250
 
     @property
     def samples(self) -> int:
@@ -56,7 +58,7 @@ class Sizes:
 
     @property
     def audit(self) -> int:
-        return self.scores // 25
+        return self.queue * self.scores // 25
 
     @property
     def snapshots(self) -> int:
