@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 from pipeline.ports import PolicyStore
 from pipeline.read_out import is_soft
 from pipeline.records import Examination, SurfacePolicy, Verdict, VerdictKind
@@ -46,3 +49,18 @@ def by_p_value(p_value: float, policy: SurfacePolicy, *, soft: bool) -> tuple[Ve
     if soft:
         return VerdictKind.UNSURE, "too_soft_to_tell"
     return VerdictKind.CAMERA, "p_value_above_unsure_fpr"
+
+
+def sampled(verdict: Verdict, sha256: str, share: float) -> Verdict:
+    """The verdict, drawn for a person to check if it is one of `share` of the sure ones.
+
+    The bytes decide, so copies and repeated tasks draw alike.
+    """
+    is_sure = verdict.kind in {VerdictKind.CAMERA, VerdictKind.NOT_CAMERA}
+    return replace(verdict, is_sampled=is_sure and is_drawn(f"sample:{sha256}", share))
+
+
+def is_drawn(name: str, share: float) -> bool:
+    """True for `share` of all names, and always the same for one."""
+    number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())
+    return number < share * 2**64

@@ -8,23 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from pipeline.settings import PostgresSettings
 from pipeline.store.accounts import Accounts
+from pipeline.store.appeals import Appeals
+from pipeline.store.audit import audit
 from pipeline.store.base import create_store_engine, session_scope
 from pipeline.store.dead_letters import DeadLetter, DeadLetters, LetterFilter
+from pipeline.store.decisions import Decisions
 from pipeline.store.drift import Drift
 from pipeline.store.erasure import Erasure
+from pipeline.store.evidence import Evidence
+from pipeline.store.golden import GoldenItems
 from pipeline.store.inventory import Inventory
 from pipeline.store.jobs import Jobs
 from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
 from pipeline.store.policies import Policies, SavedPolicy
+from pipeline.store.quality import Quality
+from pipeline.store.queue import Queue
 from pipeline.store.results import Results
 from pipeline.store.retention import Retention
-from pipeline.store.reviews import ReviewItem, Reviews
+from pipeline.store.score_counts import ScoreCounts
+from pipeline.store.search import Search
 from pipeline.store.training import Training
 from pipeline.store.uploads import Backlog, Uploads
 from pipeline.store.verdicts import Verdicts, VerdictView
@@ -37,7 +46,6 @@ __all__ = [
     "Delivery",
     "DeliveryState",
     "LetterFilter",
-    "ReviewItem",
     "SavedPolicy",
     "Stores",
     "Transaction",
@@ -55,7 +63,11 @@ class Transaction:
         self.verdicts = Verdicts(session)
         self.dead_letters = DeadLetters(session)
         self.outbox = Outbox(session)
-        self.reviews = Reviews(session)
+        self.queue = Queue(session)
+        self.decisions = Decisions(session)
+        self.appeals = Appeals(session)
+        self.golden = GoldenItems(session)
+        self.audit = partial(audit, session)
         self.versions = Versions(session)
         self.training = Training(session)
         self.drift = Drift(session)
@@ -63,7 +75,11 @@ class Transaction:
         self.retention = Retention(session)
         self.jobs = Jobs(session)
         self.policies = Policies(session)
+        self.score_counts = ScoreCounts(session)
+        self.quality = Quality(session)
         self.inventory = Inventory(session)
+        self.evidence = Evidence(session)
+        self.search = Search(session)
         self.accounts = Accounts(session)
         self.waiting = Waiting(session)
 

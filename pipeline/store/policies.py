@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from pipeline.errors import NotFound
+from pipeline.errors import Conflict, NotFound
 from pipeline.records import SurfacePolicy
 from pipeline.store.audit import audit
 from pipeline.store.models_review import SurfacePolicyRow
@@ -41,11 +41,8 @@ class Policies:
 
     def newest(self) -> dict[str, SavedPolicy]:
         """Surface -> its newest row, of the surfaces that have one."""
-        rows = self._session.scalars(
-            select(SurfacePolicyRow)
-            .distinct(SurfacePolicyRow.surface)
-            .order_by(SurfacePolicyRow.surface, SurfacePolicyRow.id.desc())
-        )
+        last = select(func.max(SurfacePolicyRow.id)).group_by(SurfacePolicyRow.surface)
+        rows = self._session.scalars(select(SurfacePolicyRow).where(SurfacePolicyRow.id.in_(last)))
         return {row.surface: _to_saved(row) for row in rows}
 
     def history(self, surface: str, *, limit: int = 50) -> list[SavedPolicy]:
@@ -59,9 +56,19 @@ class Policies:
             raise NotFound(f"policy {policy_id} of surface {surface}")
         return _to_saved(row)
 
-    def save(self, surface: str, policy: SurfacePolicy, *, actor: str, reason: str) -> SavedPolicy:
-        """Append to the surface's history: every verdict from the commit on goes by it. Audited."""
-        before = self.saved(surface)
+    def save(
+        self, surface: str, policy: SurfacePolicy, *, actor: str, reason: str, instead_of: int | None
+    ) -> SavedPolicy:
+        """Append to the surface's history: every verdict from the commit on goes by it. Audited.
+
+        `instead_of`: number of the row that its author saw in force; None: the settings were. Raises Conflict where
+        somebody saved another one meanwhile.
+        """
+        self._session.execute(select(func.pg_advisory_xact_lock(func.hashtext(f"surface_policies {surface}"))))
+        newest = self._session.scalars(_newest_first(surface).limit(1)).one_or_none()
+        if (newest and newest.id) != instead_of:
+            raise Conflict(f"the thresholds of {surface} were changed meanwhile: look at them again")
+        before = newest and _to_policy(newest)
         row = SurfacePolicyRow(
             surface=surface,
             not_camera_fpr=policy.not_camera_fpr,

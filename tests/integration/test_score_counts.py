@@ -1,0 +1,122 @@
+"""Verdicts counted by p-value: right at every border, the same at every run, and by an index."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql
+
+from pipeline.read_out import tell_handling
+from pipeline.records import Handling, SurfacePolicy, VerdictKind
+from pipeline.store.loose_scan import distinct_values
+from pipeline.store.models_review import ScoreCountRow
+from pipeline.store.score_counts import _counted
+from pipeline.thresholds import ScoreCount, changed, dry_run
+from pipeline.verdict import decide
+from tests.factories import add_model, add_upload, make_examination, make_score
+from tests.fakes import NOON
+
+HOUR = timedelta(hours=1)
+SOFT = tell_handling(np.eye(len(Handling))[Handling.SOFT])
+
+
+def add(tx, model, p_value, *, surface="posts", soft=False, policy=None):
+    """An upload with this score, and the verdict that `moderate` gives it."""
+    score = make_score(p_value=p_value, exif_predictions=(*make_score().exif_predictions, *([SOFT] if soft else [])))
+    examination = make_examination(score=score)
+    upload = add_upload(tx, surface=surface)
+    tx.results.save_examination(examination, model)
+    return tx.results.save_verdict(upload, examination, decide(examination, policy or SurfacePolicy()), model)
+
+
+@pytest.fixture
+def now(database):
+    return database.scalar(text("SELECT date_trunc('hour', now())"))
+
+
+def rebuild(tx, now):
+    return tx.score_counts.rebuild(now - HOUR, now + HOUR)
+
+
+def test_bins_are_exact_where_binary_fractions_are_not(stores, now):
+    """1000 x 0.029 is 29.000000000000004: a bin too high would make a dry run lie about the threshold 2.9 %."""
+    with stores.transaction() as tx:
+        model = add_model(tx)
+        for tenth in range(1, 120):
+            add(tx, model, tenth / 1000)
+        rebuild(tx, now)
+        assert [row.p_bin for row in tx.score_counts.of("posts", now)] == list(range(1, 120))
+
+
+def test_counts_tell_what_every_threshold_would_have_said(stores, now):
+    rng = np.random.default_rng(3)
+    drawn = [(float(p_value), number % 5 == 0) for number, p_value in enumerate(rng.beta(0.4, 1, 60))]
+    with stores.transaction() as tx:
+        model = add_model(tx)
+        for p_value, soft in drawn:
+            add(tx, model, p_value, soft=soft)
+        rebuild(tx, now)
+        counts = tx.score_counts.of("posts", now)
+    for policy in (SurfacePolicy(), SurfacePolicy(0.001, 0.3), SurfacePolicy(0.07, 0.07)):
+        told: dict = {}
+        for p_value, soft in drawn:
+            predictions = (SOFT,) if soft else ()
+            examination = make_examination(score=make_score(p_value=p_value, exif_predictions=predictions))
+            move = decide(examination, SurfacePolicy()).kind, decide(examination, policy).kind
+            told[move] = told.get(move, 0) + 1
+        assert dry_run(counts, policy) == told
+    assert changed(dry_run(counts, SurfacePolicy())) == 0
+
+
+def test_a_repeated_run_writes_the_same_rows_and_forgets_what_is_gone(stores, database, now):
+    with stores.transaction() as tx:
+        model = add_model(tx)
+        add(tx, model, 0.5)
+        verdict = add(tx, model, 0.01)
+        add(tx, model, 0.5)
+        assert [rebuild(tx, now), rebuild(tx, now)] == [2, 2]
+        both = [
+            ScoreCount(10, VerdictKind.NOT_CAMERA, False, 1),
+            ScoreCount(500, VerdictKind.CAMERA, False, 2),
+        ]
+        assert tx.score_counts.of("posts", now) == both
+    database.execute(text("DELETE FROM verdicts WHERE id = :id"), {"id": verdict})
+    with stores.transaction() as tx:
+        rebuild(tx, now)
+        assert tx.score_counts.of("posts", now) == both[1:]
+
+
+def test_each_hour_surface_and_version_counts_for_itself(stores, database, now):
+    with stores.transaction() as tx:
+        first, second = add_model(tx), add_model(tx)
+        old = add(tx, first, 0.5)
+        add(tx, second, 0.5)
+        add(tx, second, 0.04, surface="avatars")
+    database.execute(text("UPDATE verdicts SET created_at = :then WHERE id = :id"), {"then": now - HOUR, "id": old})
+    with stores.transaction() as tx:
+        rebuild(tx, now)
+        assert [row.count for row in tx.score_counts.of("posts", now - HOUR)] == [2]
+        assert [row.count for row in tx.score_counts.of("posts", now)] == [1]
+        assert tx.score_counts.kinds(["posts", "avatars"], now) == {
+            "posts": {VerdictKind.CAMERA: 1},
+            "avatars": {VerdictKind.UNSURE: 1},
+        }
+        tx.policies.save("news", SurfacePolicy(), actor="ann", reason="new", instead_of=None)
+        assert tx.score_counts.surfaces() == ["avatars", "news", "posts"]
+    assert database.scalar(text("SELECT count(DISTINCT (hour, model_version_id)) FROM score_counts")) == 2
+
+
+def test_distinct_values_of_an_empty_table(stores, database):
+    with stores.transaction() as tx:
+        assert distinct_values(tx.score_counts._session, ScoreCountRow.surface) == []
+
+
+def test_counting_reads_the_verdicts_by_their_index(database):
+    query = _counted(NOON, NOON + HOUR).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+    database.execute(text("SET LOCAL enable_seqscan = off"))
+    plan = "\n".join(database.exec_driver_sql(f"EXPLAIN {query}").scalars())
+    assert "ix_verdicts_model_version_id_created_at" in plan
+    assert "created_at >=" in plan.split("ix_verdicts_model_version_id_created_at")[1].split("->")[0], plan
