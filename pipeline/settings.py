@@ -9,19 +9,29 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, Field, HttpUrl, NonNegativeFloat, PositiveInt, SecretStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    HttpUrl,
+    NonNegativeFloat,
+    PositiveInt,
+    SecretStr,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.people import Role
+from pipeline.people import KeyRole, Role
 
 Seconds = Annotated[float, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-KeyHash = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+KeySetting = Annotated[str, Field(pattern=rf"^(({'|'.join(KeyRole)}):)?sha256:[0-9a-f]{{64}}$")]
 Secret = Annotated[SecretStr, Field(min_length=16)]
 Age = Annotated[timedelta | None, BeforeValidator(lambda said: None if said == "never" else said)]
 """How long something is kept; None, or `never` in the environment: it is never removed."""
@@ -126,8 +136,9 @@ class WebSettings(BaseModel):
     """Processes that share the port."""
     max_requests: PositiveInt = 200
     """Worked on at a time by one process; above it the answer is 503, at once."""
-    api_keys: dict[Name, KeyHash] = {}
-    """Name -> hash of a bearer key for doors, API and pages (`lenswatch keys new`). Empty: every call is refused."""
+    api_keys: dict[Name, KeySetting] = {}
+    """Name -> `<role>:sha256:<hex>` of a bearer key for doors and API (`lenswatch keys new --role`); without a role it
+    is a `sender`. Empty: every call is refused."""
     door_secrets: dict[Name, Secret] = {}
     """Name -> secret with which a sender signs its requests to the doors, instead of showing a key."""
     signature_window: Seconds = 300
@@ -174,10 +185,23 @@ class SignInSettings(BaseModel):
     """OpenID Connect provider; its `/.well-known/openid-configuration` says the rest. None: no such sign-in."""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr | None = None
+    """None: a public client, with PKCE alone."""
+    oidc_scopes: str = "openid profile email"
+    """Asked for; many providers want `groups` besides before they name a person's groups."""
     oidc_role_claim: str = "groups"
     """Claim of the ID token that names a person's groups."""
     oidc_roles: dict[str, Role] = {}
     """Group -> role; the highest one counts. Who is in none of them may not sign in."""
+
+    @model_validator(mode="after")
+    def _is_a_safe_provider(self) -> Self:
+        if self.oidc_issuer is None:
+            return self
+        if not self.oidc_client_id:
+            raise ValueError("oidc_client_id is needed beside oidc_issuer")
+        if self.oidc_issuer.scheme != "https" and self.oidc_issuer.host not in {"localhost", "127.0.0.1", "::1"}:
+            raise ValueError("oidc_issuer must be https: whoever altered its answers could sign in as anybody")
+        return self
 
 
 class WorkerSettings(BaseModel):

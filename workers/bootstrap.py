@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.records import Upload
     from pipeline.store import Stores, Transaction
     from workers.app import LenswatchApp
+    from workers.openid import OpenIdProvider
 
 
 class SystemClock:
@@ -102,6 +103,14 @@ class Dependencies:
         from pipeline.adapters.registry import Registry
 
         return Registry(self.stores, self.objects, self.settings)
+
+    @cached_property
+    def openid(self) -> OpenIdProvider:
+        from workers.openid import OpenIdProvider
+
+        provider = OpenIdProvider(self.settings.sign_in)
+        self._opened.callback(provider.close)
+        return provider
 
     def send_moderation(self, upload: Upload) -> None:
         """Put the upload's task on its lane's queue, after its row was committed. Raises StreamUnavailable."""

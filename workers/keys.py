@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 
+from pipeline.people import KeyRole
+
 KEY_BYTES = 32
 
 
@@ -18,5 +20,16 @@ def new_key() -> str:
 
 
 def hash_key(key: str) -> str:
-    """What `LENSWATCH_WEB__API_KEYS` holds of a key: `sha256:<hex>`."""
+    """`sha256:<hex>`."""
     return f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def key_setting(key: str, role: KeyRole) -> str:
+    """What `LENSWATCH_WEB__API_KEYS` holds of a key: `<role>:sha256:<hex>`."""
+    return f"{role.value}:{hash_key(key)}"
+
+
+def read_setting(setting: str) -> tuple[KeyRole, str]:
+    """Role and hash of a key. One without a role is a sender's."""
+    role, _, digest = setting.rpartition("sha256:")
+    return KeyRole(role[:-1]) if role else KeyRole.SENDER, f"sha256:{digest}"

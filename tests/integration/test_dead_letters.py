@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.errors import Conflict
 from pipeline.events import MAX_EVENT_BYTES
+from pipeline.people import KeyRole
 from pipeline.records import Lane, UploadState
 from pipeline.store import LetterFilter, Stores
 from tests.factories import add_upload, make_event
@@ -19,7 +20,7 @@ from tests.servers import settings_for
 from workers.bootstrap import Dependencies
 from workers.cli import app as cli
 from workers.consumer import Consumer
-from workers.keys import hash_key
+from workers.keys import key_setting
 from workers.replay import replay, replay_all
 from workers.stream import StreamFull, StreamUnavailable, stream_name
 from workers.web.app import create_app
@@ -30,7 +31,7 @@ def environment(fresh_dsn, redis_url):
     return {
         "LENSWATCH_POSTGRES__DSN": fresh_dsn,
         "LENSWATCH_REDIS__URL": redis_url,
-        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": hash_key("key")}),
+        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": key_setting("key", KeyRole.ADMIN)}),
         "LENSWATCH_WORKER__CONSUMER_BLOCK": "0.05",
     }
 

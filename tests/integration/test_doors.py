@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from pipeline.adapters.exiftool import ExifToolReader
 from pipeline.adapters.local import LocalDetector
 from pipeline.examine import Examiner
+from pipeline.people import KeyRole
 from pipeline.records import Lane
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE
@@ -27,7 +28,7 @@ from workers.app import create_app as create_celery
 from workers.bootstrap import Dependencies
 from workers.cli import app as cli
 from workers.consumer import Consumer
-from workers.keys import hash_key
+from workers.keys import key_setting
 from workers.lanes import queue_name
 from workers.schedule import SCHEDULE
 from workers.stream import stream_name
@@ -55,7 +56,7 @@ def environment(fresh_dsn, redis_url, s3_server):
         **s3_server.environment(),
         "LENSWATCH_POSTGRES__DSN": fresh_dsn,
         "LENSWATCH_REDIS__URL": redis_url,
-        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": hash_key("key-of-the-tests")}),
+        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": key_setting("key-of-the-tests", KeyRole.ADMIN)}),
         "LENSWATCH_WORKER__CONSUMER_BLOCK": "0.05",
     }
 

@@ -8,11 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
+from pipeline.people import KeyRole
 from tests.factories import add_model, add_verdict, make_examination
 from tests.servers import settings_for
 from workers.bootstrap import Dependencies
 from workers.cli import app as cli
-from workers.keys import hash_key
+from workers.keys import key_setting
 from workers.web.app import create_app
 
 
@@ -22,7 +23,7 @@ def environment(fresh_dsn, redis_url, s3_server):
         **s3_server.environment(),
         "LENSWATCH_POSTGRES__DSN": fresh_dsn,
         "LENSWATCH_REDIS__URL": redis_url,
-        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": hash_key("key")}),
+        "LENSWATCH_WEB__API_KEYS": json.dumps({"tests": key_setting("key", KeyRole.ADMIN)}),
     }
 
 

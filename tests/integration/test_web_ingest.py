@@ -193,7 +193,7 @@ def test_a_notification_of_another_bucket_is_refused(client, streams):
     assert streams.keys() == []
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/", "/v1/review", "/static/style.css", "/no such page"])
+@pytest.mark.parametrize("path", ["/healthz", "/", "/v1/review", "/static/desk.css", "/no such page"])
 def test_browsers_are_told_to_keep_to_themselves(client, path):
     headers = client.get(path).headers
     assert headers["X-Content-Type-Options"] == "nosniff"

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TextIO
 
-from workers.keys import hash_key
+from pipeline.people import KeyRole
+from workers.keys import key_setting
 from workers.local.files import write_private
 from workers.local.passwords import Passwords
 from workers.local.postgres import PostgresServer
@@ -81,7 +82,7 @@ class LocalStack:
         passwords = Passwords(self.folder)
         settings = {
             "LENSWATCH_WEB__PORT": str(self._web_port),
-            "LENSWATCH_WEB__API_KEYS": json.dumps({"local": hash_key(passwords.get("api_key"))}),
+            "LENSWATCH_WEB__API_KEYS": json.dumps({"local": key_setting(passwords.get("api_key"), KeyRole.ADMIN)}),
             "LENSWATCH_WEB__WEBHOOK_SECRETS": json.dumps([passwords.get("webhook_secret")]),
         }
         for server in self.servers:

@@ -14,7 +14,8 @@ from pipeline.settings import Settings
 from workers import logs
 from workers.bootstrap import Dependencies
 from workers.door import Door
-from workers.web import dead_letters, erasure, ingest, operations, pages, problems, review, verdicts, webhooks
+from workers.web import dead_letters, erasure, ingest, operations, problems, review, verdicts, webhooks
+from workers.web.desk import oidc, overview, people, sign_in
 from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit, RequestLimit
 
@@ -52,7 +53,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLimit, most=settings.web.max_requests)  # outside the body's: refusing must be cheap
     app.add_middleware(SecurityHeaders)
-    for module in (ingest, verdicts, review, dead_letters, erasure, webhooks, operations, pages):
+    for module in (
+        ingest,
+        verdicts,
+        review,
+        dead_letters,
+        erasure,
+        webhooks,
+        operations,
+        sign_in,
+        oidc,
+        overview,
+        people,
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

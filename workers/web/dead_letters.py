@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from pipeline.people import KeyRole
 from pipeline.store import DeadLetter, LetterFilter
 from workers.replay import Replayed, replay_batch
 from workers.replay import replay as replay_letters
@@ -18,7 +19,7 @@ from workers.web.state import Deps
 router = APIRouter(
     prefix="/v1/dead-letters",
     tags=["dead letters"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key(KeyRole.LEAD))],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _RESOLVING = documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)

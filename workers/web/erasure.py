@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pipeline.erase import Subject, SubjectKind, erase, survey
+from pipeline.people import KeyRole
 from workers.web.auth import require_key
 from workers.web.problems import documented
 from workers.web.state import Deps
@@ -16,7 +17,7 @@ from workers.web.state import Deps
 router = APIRouter(
     prefix="/v1/erasures",
     tags=["erasure"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key(KeyRole.ADMIN))],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from pipeline.people import KeyRole
 from pipeline.records import Label
 from pipeline.review import decide as decide_item
 from pipeline.store import ReviewItem
@@ -18,7 +19,7 @@ from workers.web.state import Deps
 router = APIRouter(
     prefix="/v1/review",
     tags=["review"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key(KeyRole.REVIEWER))],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

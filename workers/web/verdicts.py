@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from pipeline.errors import NotFound
+from pipeline.people import KeyRole
 from pipeline.records import Upload
 from pipeline.store import VerdictView
 from workers.web.auth import require_key
@@ -17,7 +18,7 @@ from workers.web.state import Deps
 router = APIRouter(
     prefix="/v1",
     tags=["verdicts"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key(KeyRole.SENDER))],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 

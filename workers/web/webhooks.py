@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel
 
+from pipeline.people import KeyRole
 from pipeline.store import DeliveryState, Webhook
 from workers.web.auth import require_key
 from workers.web.dead_letters import Resolution
@@ -18,7 +19,7 @@ from workers.web.state import Deps
 router = APIRouter(
     prefix="/v1/webhooks",
     tags=["webhooks"],
-    dependencies=[Depends(require_key)],
+    dependencies=[Depends(require_key(KeyRole.LEAD))],
     responses=documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 _ONE = documented(HTTPStatus.NOT_FOUND)

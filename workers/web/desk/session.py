@@ -12,9 +12,10 @@ import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
-from fastapi import HTTPException, Request
+from fastapi import HTTPException, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from pipeline.people import Role
@@ -91,6 +92,43 @@ def person_of(request: Request) -> Person | None:
     with deps.stores.transaction() as transaction:
         account = transaction.accounts.of_session(hash_token(token), idle=settings.session_idle)
     return Person(account.id, account.name, account.role, csrf_of(token)) if account else None
+
+
+def start_session(request: Request, response: Response, account_id: int) -> None:
+    """Sign this browser in. Whatever session it had is over: nobody who planted or saw an old cookie shares the new."""
+    deps: Dependencies = request.app.state.dependencies
+    settings = deps.settings.sign_in
+    old, new = request.cookies.get(cookie_name(secure=settings.secure_cookies)), new_token()
+    with deps.stores.transaction() as transaction:
+        if old:
+            transaction.accounts.close_session(hash_token(old))
+        transaction.accounts.open_session(account_id, hash_token(new), lifetime=settings.session_lifetime)
+    response.set_cookie(
+        cookie_name(secure=settings.secure_cookies),
+        new,
+        max_age=round(settings.session_lifetime.total_seconds()),
+        secure=settings.secure_cookies,
+        httponly=True,
+        samesite="lax",  # not strict: who comes from an OpenID provider, or by a link, would look signed out
+    )
+
+
+def end_session(request: Request, response: Response) -> None:
+    deps: Dependencies = request.app.state.dependencies
+    secure = deps.settings.sign_in.secure_cookies
+    if token := request.cookies.get(cookie_name(secure=secure)):
+        with deps.stores.transaction() as transaction:
+            transaction.accounts.close_session(hash_token(token))
+    response.delete_cookie(cookie_name(secure=secure), secure=secure, httponly=True, samesite="lax")
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a page of this service sent the form, as the browser says: every one says it with every form."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = urlsplit(request.headers.get("Origin", ""))
+    return bool(origin.netloc) and origin.netloc == request.headers.get("Host")
 
 
 async def _check_csrf(request: Request, person: Person) -> None:
