@@ -15,7 +15,7 @@ The platform's own objects, in its upload buckets, are the platform's to delete.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from pipeline.derived_files import delete_derived, derived_keys
 from pipeline.errors import InvalidEvent
 from pipeline.events import parse_event
 from pipeline.mention import Terms
@@ -193,18 +194,13 @@ def marks(version: UploadEvent | VersionRow) -> set[str]:
     return {mark for mark in (version.version_id, version.etag, version.identity) if mark}
 
 
-def derived_prefix(sha256: str) -> str:
-    """Where files made from an image (thumbnails, overlays) lie in the model bucket. The one place that says so."""
-    return f"derived/{sha256}/"
-
-
 def survey(deps: ErasureDeps, subject: Subject) -> ErasureReport:
     """What an erasure would remove."""
     traces = _survey(deps, subject)
     with deps.transaction() as transaction:
         terms = transaction.erasure.terms(subject, traces)
         mentions = transaction.erasure.count_mentions(terms)
-    files = Counter({DERIVED_FILES: sum(len(_derived(deps, sha256)) for sha256 in traces.hashes)})
+    files = Counter({DERIVED_FILES: _count_derived(deps, traces.hashes)})
     events = Counter({WAITING_EVENTS: deps.events.count(_concerns(subject, traces, terms))})
     return _report(deps, subject, None, traces, traces.counts + mentions + files + events, {})
 
@@ -231,7 +227,7 @@ def erase(deps: ErasureDeps, subject: Subject, *, actor: str) -> ErasureReport:
         terms = transaction.erasure.terms(subject, gone)
         remaining = Counter(transaction.erasure.search(terms))
         remaining[WAITING_EVENTS] = deps.events.count(concerns)
-        remaining[DERIVED_FILES] = sum(len(_derived(deps, sha256)) for sha256 in gone.hashes)
+        remaining[DERIVED_FILES] = _count_derived(deps, gone.hashes)
         transaction.erasure.note(erasure_id, Counter({WAITING_EVENTS: counts[WAITING_EVENTS]}), Counter())
         transaction.erasure.finish(erasure_id, +remaining)
     report = _report(deps, subject, erasure_id, gone, counts + gone.counts, +remaining)
@@ -254,22 +250,15 @@ def _remove(deps: ErasureDeps, subject: Subject, erasure_id: int) -> Traces:
     while True:
         with deps.transaction() as transaction:
             batch = transaction.erasure.remove(subject, after=gone.last_upload, limit=BATCH)
-            batch.counts[DERIVED_FILES] = _delete_derived(deps, batch.hashes)
+            batch.counts[DERIVED_FILES] = delete_derived(deps.objects, deps.model_bucket, batch.hashes)
             transaction.erasure.note(erasure_id, batch.counts, batch.models)
         gone |= batch
         if not batch.last_upload:
             return gone
 
 
-def _delete_derived(deps: ErasureDeps, hashes: frozenset[str]) -> int:
-    keys = [key for sha256 in hashes for key in _derived(deps, sha256)]
-    for key in keys:
-        deps.objects.delete(deps.model_bucket, key)
-    return len(keys)
-
-
-def _derived(deps: ErasureDeps, sha256: str) -> list[str]:
-    return [found.key for found in deps.objects.list_objects(deps.model_bucket, derived_prefix(sha256))]
+def _count_derived(deps: ErasureDeps, hashes: Iterable[str]) -> int:
+    return sum(len(derived_keys(deps.objects, deps.model_bucket, sha256)) for sha256 in hashes)
 
 
 def _concerns(subject: Subject, traces: Traces, terms: Terms) -> Callable[[str], bool]:

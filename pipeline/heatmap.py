@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.records import PATCH_SIZE, DecodedImage, Score
@@ -22,12 +23,18 @@ def draw_heatmap(image: DecodedImage, score: Score) -> Image.Image:
     """
     grey = image.pixels.mean(axis=2, keepdims=True).astype(np.uint8)
     picture = np.repeat(grey, 3, axis=2)
-    for (y, x), strange in zip(score.patch_corners, _strangeness(score), strict=True):
+    for (y, x), tint in zip(score.patch_corners, tints(score), strict=True):
         patch = picture[y : y + PATCH_SIZE, x : x + PATCH_SIZE]
-        patch[:] = 0.5 * patch + 0.5 * (strange * _STRANGE + (1 - strange) * _USUAL)
+        patch[:] = 0.5 * patch + 0.5 * tint
     drawn = Image.fromarray(picture)
     drawn.thumbnail((MAX_SIDE, MAX_SIDE))
     return drawn
+
+
+def tints(score: Score) -> NDArray[np.float64]:
+    """RGB, 0-255, of each patch, (n, 3): blue for the image's most photograph-like ones ... orange for its least."""
+    strangeness = np.array(_strangeness(score))[:, None]
+    return np.asarray(strangeness * _STRANGE + (1 - strangeness) * _USUAL)
 
 
 def _strangeness(score: Score) -> list[float]:

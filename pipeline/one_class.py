@@ -9,6 +9,7 @@ threshold does not come from the fitting data but from split-conformal ranks on 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -190,6 +191,12 @@ def conformal_p_value(calibration: Floats, value: float) -> float:
     `calibration` is ascending, (n,).
     """
     return (1 + int(np.searchsorted(calibration, value, side="right"))) / (len(calibration) + 1)
+
+
+def conformal_threshold(calibration: Floats, rate: float) -> float | None:
+    """The score below which `conformal_p_value` is at most `rate`; None where none is so low."""
+    rank = math.floor(round(rate * (len(calibration) + 1), 9)) - 1
+    return float(calibration[rank]) if 0 <= rank < len(calibration) else None
 
 
 def percentile(calibration: Floats, value: float) -> tuple[float, Interval]:

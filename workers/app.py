@@ -66,7 +66,8 @@ def create_app(settings: Settings) -> LenswatchApp:
     app.settings = settings
     app.conf.update(
         include=[
-            f"workers.tasks.{name}" for name in ("moderation", "monitoring", "retention", "retraining", "delivery")
+            f"workers.tasks.{name}"
+            for name in ("moderation", "monitoring", "retention", "retraining", "delivery", "desk")
         ],
         **_messages(settings),
         **_worker(settings),

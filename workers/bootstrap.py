@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pipeline.adapters.registry import Registry
     from pipeline.adapters.triton import TritonClient
+    from pipeline.derived import PictureDeps
     from pipeline.erase import ErasureDeps
     from pipeline.examine import Examiner
     from pipeline.moderate import ModerationDeps
@@ -137,6 +138,17 @@ class Dependencies:
             objects=self.objects,
             model_bucket=self.settings.s3.model_bucket,
             registry=self.registry,
+        )
+
+    @cached_property
+    def pictures(self) -> PictureDeps:
+        from pipeline.derived import PictureDeps
+
+        return PictureDeps(
+            transaction=self.stores.transaction,
+            objects=self.objects,
+            model_bucket=self.settings.s3.model_bucket,
+            limits=self.settings.limits,
         )
 
     def moderation(self, transaction: Transaction) -> ModerationDeps:

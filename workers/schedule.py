@@ -17,6 +17,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(run_every=5),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 5},
     },
+    "pictures of items that wait for a reviewer are drawn": {
+        "task": "prepare_items",
+        "schedule": schedule(run_every=10),
+        "options": {"queue": queue_name(MAINTENANCE), "expires": 10},
+    },
     "forgotten and postponed uploads are sent again": {
         "task": "resend_stale",
         "schedule": schedule(run_every=30),
@@ -26,6 +31,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "snapshot_drift",
         "schedule": crontab(minute=5),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 3600},
+    },
+    "verdicts are counted by p-value for the thresholds page": {
+        "task": "count_scores",
+        "schedule": crontab(minute="*/5"),
+        "options": {"queue": queue_name(MAINTENANCE), "expires": 300},
     },
     "what was kept long enough goes": {
         "task": "remove_expired",

@@ -18,12 +18,10 @@ from pipeline.records import (
     ModelVersion,
     NotApplicableReason,
     ProvenanceClaim,
-    Purpose,
     Score,
     Upload,
     UploadState,
     Verdict,
-    VerdictKind,
 )
 from pipeline.store.announcements import answer
 from pipeline.store.models import (
@@ -36,6 +34,7 @@ from pipeline.store.models import (
     VerdictRow,
 )
 from pipeline.store.models_review import ReviewItemRow
+from pipeline.store.queue import withdraw
 
 
 class Results:
@@ -58,9 +57,9 @@ class Results:
             format=media.format,
             width=media.width,
             height=media.height,
-            exif=_to_exif(exif) if exif else None,
+            exif=to_exif(exif) if exif else None,
             provenance=tuple(ProvenanceClaim(**claim) for claim in media.provenance),
-            score=_to_score(score) if score else None,
+            score=to_score(score) if score else None,
             rejected=RejectReason(media.rejected) if media.rejected else None,
             not_applicable=NotApplicableReason(media.not_applicable) if media.not_applicable else None,
             detail=media.detail,
@@ -117,8 +116,8 @@ class Results:
             .on_conflict_do_update(index_elements=["upload_id", "model_version_id"], set_=values)
             .returning(VerdictRow.id)
         ).scalar_one()
-        if verdict.kind is VerdictKind.UNSURE and deleted_at is None:
-            self._open_review(verdict_id, upload, examination, model)
+        if verdict.review is not None and deleted_at is None:
+            self._open_review(verdict_id, upload, examination, verdict, model)
         answer(self._session, upload.id)
         return verdict_id
 
@@ -142,26 +141,25 @@ class Results:
             .returning(VerdictRow.id)
         ).all()
         if ended:
-            self._session.execute(
-                update(ReviewItemRow)
-                .where(ReviewItemRow.verdict_id.in_(ended), ReviewItemRow.state == "open")
-                .values(state="withdrawn", closed_at=func.now())
-            )
+            withdraw(self._session, ReviewItemRow.verdict_id.in_(ended))
 
-    def _open_review(self, verdict_id: int, upload: Upload, examination: Examination, model: ModelVersion) -> None:
+    def _open_review(
+        self, verdict_id: int, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion
+    ) -> None:
         """Open the verdict's item, again if it was withdrawn: an older model is back. What is decided stays so."""
         item = insert(ReviewItemRow).values(
             verdict_id=verdict_id,
             upload_id=upload.id,
             sha256=examination.sha256,
-            purpose=Purpose.UNSURE,
+            purpose=verdict.review,
             surface=upload.event.surface,
             lane=upload.event.lane,
-            kind=VerdictKind.UNSURE,
+            kind=verdict.kind,
             format=examination.format,
             camera_make=examination.exif.make if examination.exif else None,
             model_version_id=model.id,
             p_value=examination.score.p_value if examination.score else None,
+            decisions_needed=verdict.policy.decisions_needed,
         )
         self._session.execute(
             item.on_conflict_do_update(
@@ -186,7 +184,7 @@ def _exif_columns(exif: ExifFacts) -> dict[str, Any]:
     }
 
 
-def _to_exif(row: ExifRow) -> ExifFacts:
+def to_exif(row: ExifRow) -> ExifFacts:
     reader: Any = row.reader
     return ExifFacts(tags=row.tags, reader=reader, warnings=tuple(row.warnings))
 
@@ -202,7 +200,7 @@ def _score_columns(score: Score) -> dict[str, Any]:
     }
 
 
-def _to_score(row: ScoreRow) -> Score:
+def to_score(row: ScoreRow) -> Score:
     return Score(
         log_likelihood=row.log_likelihood,
         percentile=row.percentile,

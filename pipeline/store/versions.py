@@ -46,12 +46,12 @@ class Versions:
         ).one_or_none()
         if row is None:
             raise Conflict(f"model version {name} exists already")
-        return _to_version(row)
+        return to_version(row)
 
     def list_all(self) -> list[ModelVersion]:
         """Newest first."""
         return [
-            _to_version(row)
+            to_version(row)
             for row in self._session.scalars(select(ModelVersionRow).order_by(ModelVersionRow.id.desc()))
         ]
 
@@ -59,7 +59,7 @@ class Versions:
         row = self._session.scalars(select(ModelVersionRow).where(ModelVersionRow.name == name)).one_or_none()
         if row is None:
             raise NotFound(f"model version {name}")
-        return _to_version(row)
+        return to_version(row)
 
     def aliases(self) -> dict[str, str]:
         """Alias -> name of the version it points to; an alias that points nowhere is left out."""
@@ -79,7 +79,7 @@ class Versions:
         ).one_or_none()
         if row is None:
             raise NotFound(f"no model version is the {alias}")
-        return _to_version(row)
+        return to_version(row)
 
     def point(self, alias: str, version_id: int | None, *, actor: str, reason: str) -> int | None:
         """Move an alias, under its lock, and write down who did and why. Returns where it pointed before."""
@@ -117,10 +117,10 @@ class Versions:
                 path.append(version_id)
         if len(path) < 2:
             raise NotFound(f"{current.name} is the first {alias}")
-        return _to_version(self._session.get_one(ModelVersionRow, path[-2]))
+        return to_version(self._session.get_one(ModelVersionRow, path[-2]))
 
 
-def _to_version(row: ModelVersionRow) -> ModelVersion:
+def to_version(row: ModelVersionRow) -> ModelVersion:
     return ModelVersion(
         id=row.id,
         name=row.name,

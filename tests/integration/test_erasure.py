@@ -10,6 +10,7 @@ from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint, create_engine, fa
 from sqlalchemy import delete as real_delete
 from sqlalchemy.exc import IntegrityError
 
+from pipeline.derived_files import derived_prefix
 from pipeline.erase import (
     BATCH,
     DERIVED_FILES,
@@ -17,7 +18,6 @@ from pipeline.erase import (
     ErasureDeps,
     Subject,
     SubjectKind,
-    derived_prefix,
     erase,
     survey,
 )
@@ -28,6 +28,7 @@ from pipeline.store import erasure as erasure_store
 from pipeline.store import models_review, removal
 from pipeline.store.base import Base
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
+from tests.reviewing import say, waiting
 from tests.servers import settings_for
 from tests.unit.test_mention import CASES
 from workers.bootstrap import Dependencies
@@ -98,11 +99,11 @@ def plant(deps: Dependencies) -> tuple[str, str, str]:
         for who, examination in (("erin-7", own), ("otto", make_examination())):
             reviewed(tx, model, who, examination)
             add_verdict(tx, model, examination=both, uploader_id=who, key=f"{who} shared.jpg")
-            waiting = add_upload(tx, uploader_id=who, key=f"{who} waits.jpg", event_id=f"{who}:waits")
+            queued = add_upload(tx, uploader_id=who, key=f"{who} waits.jpg", event_id=f"{who}:waits")
             dead = add_upload(tx, uploader_id=who, key=f"{who} dead.jpg", event_id=f"{who}:dead")
             tx.results.bury(dead.id, stage="moderate", reason="StoreUnavailable", detail=f"of {who}")
-            tx.reviews.audit("ann", "upload.looked_at", f"upload:{waiting.id}", {})  # by its subject only
-            tx.reviews.audit("ann", "letter.answered", "letter:1", {"to": who})  # by its detail only
+            tx.audit("ann", "upload.looked_at", f"upload:{queued.id}")  # by its subject only
+            tx.audit("ann", "letter.answered", "letter:1", to=who)  # by its detail only
             broken = {"fields": {"event": json.dumps({"uploader_id": who, "colour": 1})}}
             tx.dead_letters.bury_event(stage="event", reason="InvalidEvent", detail="", payload=broken)
             tx.uploads.delete(
@@ -120,8 +121,8 @@ def reviewed(tx, model, who, examination) -> None:
     key = KEY if who == "erin-7" else f"{who} photo.jpg"
     event = {"key": key, "etag": f"etag of {who}", "event_id": f"{who}:photo", "callback": "feed"}
     add_verdict(tx, model, VerdictKind.UNSURE, examination=examination, uploader_id=who, **event)
-    [item] = [item for item in tx.reviews.waiting() if item.verdict.key == key]
-    tx.reviews.decide(item.id, reviewer="ann", label="camera", note=f"{who} sent the raw file")
+    [item] = waiting(tx)
+    say(tx, item.id, note=f"{who} sent the raw file")
 
 
 def announce(deps: Dependencies) -> None:
@@ -296,7 +297,7 @@ def test_a_table_that_is_forgotten_is_found(world, monkeypatch, forgotten):
 
 
 def test_places_beside_postgres_that_are_forgotten_are_found(world, monkeypatch):
-    monkeypatch.setattr("pipeline.erase._delete_derived", lambda *_: 0)
+    monkeypatch.setattr("pipeline.erase.delete_derived", lambda *_: 0)
     events = world.erasure.events
     monkeypatch.setattr(events, "remove", lambda _: 0)
     assert erase(world.erasure, ERIN, actor="ann").remaining == {DERIVED_FILES: 1, WAITING_EVENTS: 3}
@@ -312,7 +313,10 @@ def test_a_table_that_no_model_describes_is_searched_too(world):
 @pytest.mark.parametrize(("terms", "content", "named"), CASES)
 def test_postgres_and_python_agree_on_what_names_it(stores, database, terms, content, named):
     with stores.transaction() as tx:
-        tx.reviews.audit("ann", "test", "test", _json_or_text(content))
+        database.execute(
+            text("INSERT INTO audit_log (actor, action, subject, detail) VALUES ('ann', 'test', 'test', :detail)"),
+            {"detail": json.dumps(_json_or_text(content))},
+        )
         assert ("audit_log" in tx.erasure.search(terms)) is named
 
 

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multivariate_normal
 
-from pipeline.one_class import Fusion, OneClassModel, clopper_pearson, conformal_p_value, percentile
+from pipeline.one_class import (
+    Fusion,
+    OneClassModel,
+    clopper_pearson,
+    conformal_p_value,
+    conformal_threshold,
+    percentile,
+)
 from pipeline.retrain.fit import PhotoFeatures, choose_mixture, fit_mixture, fit_one_class
 
 rng = np.random.default_rng(3)
@@ -156,3 +163,15 @@ def test_the_fusion_knows_nothing_of_the_calibration_photographs():
     assert one.calibration_log_likelihood[0] > other.calibration_log_likelihood[0]
     in_sample = one.image.log_likelihood(FEATURES[::2])
     assert one.fusion.log_likelihood_location < np.median(in_sample)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.5])
+def test_the_threshold_of_a_rate_is_where_p_values_reach_it(rate):
+    calibration = np.sort(np.random.default_rng(3).normal(size=154))
+    threshold = conformal_threshold(calibration, rate)
+    assert conformal_p_value(calibration, np.nextafter(threshold, -np.inf)) <= rate
+    assert conformal_p_value(calibration, threshold) > rate
+
+
+def test_no_threshold_keeps_a_rate_that_the_photographs_are_too_few_for():
+    assert conformal_threshold(np.arange(9.0), 0.05) is None

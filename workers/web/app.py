@@ -14,8 +14,8 @@ from pipeline.settings import Settings
 from workers import logs
 from workers.bootstrap import Dependencies
 from workers.door import Door
-from workers.web import dead_letters, erasure, ingest, operations, problems, review, verdicts, webhooks
-from workers.web.desk import oidc, overview, people, sign_in
+from workers.web import appeals, dead_letters, erasure, ingest, operations, problems, review, verdicts, webhooks
+from workers.web.desk import images, oidc, overview, people, search, sign_in, thresholds, uploads
 from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit, RequestLimit
 
@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
         ingest,
         verdicts,
         review,
+        appeals,
         dead_letters,
         erasure,
         webhooks,
@@ -65,6 +66,10 @@ def create_app(settings: Settings) -> FastAPI:
         oidc,
         overview,
         people,
+        thresholds,
+        images,
+        uploads,
+        search,
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")

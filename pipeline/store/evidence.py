@@ -1,0 +1,348 @@
+"""What is known of one upload, for the person who looks at it. Every query is bounded and rests on an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import ARRAY, CompoundSelect, ScalarSelect, Text, cast, func, select, true, union, update
+from sqlalchemy.orm import Session, aliased
+
+from pipeline.errors import NotFound
+from pipeline.evidence import (
+    CurrentVerdict,
+    Drawable,
+    EarlierDecision,
+    EarlierVerdict,
+    Findings,
+    Media,
+    NearCopy,
+    Neighbour,
+    OpenItem,
+)
+from pipeline.records import (
+    ItemState,
+    Label,
+    NotApplicableReason,
+    ProvenanceClaim,
+    Purpose,
+    SurfacePolicy,
+    VerdictKind,
+)
+from pipeline.store.effective import NOT_RETRACTED
+from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
+from pipeline.store.models_ops import ModelVersionRow
+from pipeline.store.models_review import DecisionRow, ReviewItemRow
+from pipeline.store.removal import SQLColumn
+from pipeline.store.results import to_exif, to_score
+from pipeline.store.uploads import to_upload
+from pipeline.store.versions import to_version
+
+NEIGHBOURS = 8
+NEAR_COPIES = 20
+EARLIER = 50
+"""Of each, at most so many are shown."""
+
+NEAR_COPY_BITS = 31
+"""Of 256: the bound that PDQ's authors give."""
+
+SEARCHED = 100
+"""How many rows an approximate index looks at (hnsw.ef_search); pgvector's own 40 would miss near copies."""
+
+
+class Evidence:
+    """Implements `derived.PictureStore`, too."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def of_upload(self, upload_id: int, *, near_bits: int, blind: bool) -> Findings:
+        """All of it. `blind`: without what other people said about items that are still open.
+
+        Raises:
+            NotFound: no such upload.
+        """
+        row = self._session.get(UploadRow, upload_id)
+        if row is None:
+            raise NotFound(f"upload {upload_id}")
+        verdict, model = self._verdict(upload_id)
+        sha256 = verdict.sha256 if verdict else None
+        media = self._session.get(MediaRow, sha256) if sha256 else None
+        exif = self._session.get(ExifRow, sha256) if sha256 else None
+        score = self._session.get(ScoreRow, (sha256, model.id)) if sha256 and model else None
+        items = self._open_items(upload_id)
+        copies = self.near_copies(sha256, bits=near_bits, limit=NEAR_COPIES) if sha256 else []
+        near = {copy.sha256 for copy in copies}
+        return Findings(
+            upload=to_upload(row),
+            sha256=sha256,
+            media=_to_media(media) if media else None,
+            exif=to_exif(exif) if exif else None,
+            verdict=_to_verdict(verdict, model) if verdict and model else None,
+            score=to_score(score) if score else None,
+            earlier_verdicts=self._earlier_verdicts(upload_id),
+            neighbours=self._neighbours(sha256, model.encoder_version) if sha256 and model else (),
+            near_copies=tuple(copy for copy in copies if copy.upload_id != upload_id),
+            decisions=self._decisions(sha256, near, items, blind=blind) if sha256 else (),
+            open_items=items,
+        )
+
+    def near_copies(self, sha256: str, *, limit: int, bits: int = NEAR_COPY_BITS) -> list[NearCopy]:
+        """Uploads of these bytes, the asking one too, and of images whose PDQ differs in at most `bits`; nearest first.
+
+        Of deleted objects, none.
+        """
+        distances = {sha256: 0} | self._near(sha256, bits)
+        rows = self._session.execute(
+            select(UploadRow, VerdictRow.kind, ReviewItemRow)
+            .outerjoin(VerdictRow, (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None))
+            .outerjoin(ReviewItemRow, ReviewItemRow.id == _item_to_decide(UploadRow.id))
+            .where(UploadRow.id.in_(_uploads_of(list(distances), limit)), UploadRow.deleted_at.is_(None))
+        )
+        copies = [_to_copy(upload, kind, item, distances[str(upload.sha256)]) for upload, kind, item in rows]
+        return sorted(copies, key=lambda copy: (copy.distance, copy.sha256 != sha256, copy.item_id is None))[:limit]
+
+    def drawable(self, upload_id: int) -> Drawable:
+        row = self._session.execute(
+            select(UploadRow, MediaRow, ExifRow, ScoreRow)
+            .join(VerdictRow, (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None))
+            .join(MediaRow, MediaRow.sha256 == VerdictRow.sha256)
+            .outerjoin(ExifRow, ExifRow.sha256 == MediaRow.sha256)
+            .outerjoin(
+                ScoreRow,
+                (ScoreRow.sha256 == MediaRow.sha256) & (ScoreRow.model_version_id == VerdictRow.model_version_id),
+            )
+            .where(UploadRow.id == upload_id)
+        ).one_or_none()
+        if row is None:
+            raise NotFound(f"there are no pictures of upload {upload_id}: no bytes of it were looked at")
+        upload, media, exif, score = row
+        if upload.deleted_at is not None:
+            raise NotFound(f"the object of upload {upload_id} was deleted")
+        if media.rejected is not None or media.width is None or media.height is None:
+            raise NotFound(f"upload {upload_id} is no image that can be shown: {media.rejected}")
+        return Drawable(
+            event=to_upload(upload).event,
+            sha256=media.sha256,
+            format=media.format,
+            width=media.width,
+            height=media.height,
+            tags=exif.tags if exif else {},
+            score=to_score(score) if score else None,
+            model_id=score.model_version_id if score else None,
+        )
+
+    def hold(self, sha256: str) -> None:
+        held = select(MediaRow.sha256).where(MediaRow.sha256 == sha256).with_for_update(read=True)
+        if self._session.scalars(held).one_or_none() is None:
+            raise NotFound("the bytes were erased")
+
+    def set_pdq(self, sha256: str, bits: str) -> None:
+        self._session.execute(update(MediaRow).where(MediaRow.sha256 == sha256).values(pdq=bits))
+
+    def claim_unprepared(self) -> tuple[int, int] | None:
+        """Mark the oldest open item without pictures as prepared, and return its id and its upload's; None: all are.
+
+        Marked before anything is drawn, and committed so: an image that kills its worker is not drawn again.
+        """
+        oldest = (
+            select(ReviewItemRow.id)
+            .where(ReviewItemRow.state == ItemState.OPEN, ReviewItemRow.prepared_at.is_(None))
+            .order_by(ReviewItemRow.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+            .scalar_subquery()
+        )
+        claimed = self._session.execute(
+            update(ReviewItemRow)
+            .where(ReviewItemRow.id == oldest)
+            .values(prepared_at=func.now())
+            .returning(ReviewItemRow.id, ReviewItemRow.upload_id)
+        ).one_or_none()
+        return (claimed.id, claimed.upload_id) if claimed else None
+
+    def unprepare(self, item_id: int) -> None:
+        """Give a claim back: a server was away."""
+        self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(prepared_at=None))
+
+    def _verdict(self, upload_id: int) -> tuple[VerdictRow, ModelVersionRow] | tuple[None, None]:
+        row = self._session.execute(
+            select(VerdictRow, ModelVersionRow)
+            .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
+            .where(VerdictRow.upload_id == upload_id, VerdictRow.superseded_at.is_(None))
+        ).one_or_none()
+        return (row[0], row[1]) if row else (None, None)
+
+    def _earlier_verdicts(self, upload_id: int) -> tuple[EarlierVerdict, ...]:
+        rows = self._session.execute(
+            select(VerdictRow, ModelVersionRow.name, ScoreRow.p_value, ScoreRow.log_likelihood)
+            .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
+            .outerjoin(
+                ScoreRow,
+                (ScoreRow.sha256 == VerdictRow.sha256) & (ScoreRow.model_version_id == VerdictRow.model_version_id),
+            )
+            .where(VerdictRow.upload_id == upload_id, VerdictRow.superseded_at.is_not(None))
+            .order_by(VerdictRow.id.desc())
+            .limit(EARLIER)
+        )
+        return tuple(
+            EarlierVerdict(name, VerdictKind(row.kind), p_value, log_likelihood, row.created_at)
+            for row, name, p_value, log_likelihood in rows
+        )
+
+    def _neighbours(self, sha256: str, encoder_version: int) -> tuple[Neighbour, ...]:
+        """The verified photographs whose embedding is nearest; of the same bytes, none."""
+        own = select(EmbeddingRow.embedding).where(
+            EmbeddingRow.sha256 == sha256, EmbeddingRow.encoder_version == encoder_version
+        )
+        embedding = self._session.scalars(own).one_or_none()
+        if embedding is None:  # retention may have removed it
+            return ()
+        self._search_widely()
+        distance = EmbeddingRow.embedding.l2_distance(embedding)
+        nearest = (
+            select(EmbeddingRow.sha256, distance.label("distance"))
+            .where(EmbeddingRow.is_verified, EmbeddingRow.encoder_version == encoder_version)
+            .order_by(distance)
+            .limit(NEIGHBOURS + 1)  # the image itself may be among them
+            .subquery()
+        )
+        rows = self._session.execute(
+            select(nearest.c.distance, ExifRow.make, ExifRow.model, _shown_upload(nearest.c.sha256))
+            .outerjoin(ExifRow, ExifRow.sha256 == nearest.c.sha256)
+            .where(nearest.c.sha256 != sha256)
+            .order_by(nearest.c.distance)
+            .limit(NEIGHBOURS)
+        )
+        return tuple(Neighbour(upload_id, make, model, distance) for distance, make, model, upload_id in rows)
+
+    def _near(self, sha256: str, bits: int) -> dict[str, int]:
+        """SHA-256 -> PDQ bits that differ, of other bytes that look alike."""
+        hashed = self._session.scalars(select(MediaRow.pdq).where(MediaRow.sha256 == sha256)).one_or_none()
+        if hashed is None:
+            return {}
+        self._search_widely()
+        distance = MediaRow.pdq.hamming_distance(hashed)
+        nearest = (
+            select(MediaRow.sha256, distance.label("distance"))
+            .where(MediaRow.pdq.is_not(None))
+            .order_by(distance)
+            .limit(SEARCHED)
+            .subquery()
+        )
+        rows = self._session.execute(select(nearest).where(nearest.c.distance <= bits, nearest.c.sha256 != sha256))
+        return {found: round(distance) for found, distance in rows}
+
+    def _search_widely(self) -> None:
+        for name, value in (("ef_search", str(SEARCHED)), ("iterative_scan", "strict_order")):
+            self._session.execute(select(func.set_config(f"hnsw.{name}", value, True)))
+
+    def _open_items(self, upload_id: int) -> tuple[OpenItem, ...]:
+        rows = self._session.execute(
+            select(ReviewItemRow.id, ReviewItemRow.purpose)
+            .where(ReviewItemRow.upload_id == upload_id, ReviewItemRow.state == ItemState.OPEN)
+            .order_by(ReviewItemRow.id)
+        )
+        return tuple(OpenItem(item_id, Purpose(purpose)) for item_id, purpose in rows)
+
+    def _decisions(
+        self, sha256: str, near: Iterable[str], items: Sequence[OpenItem], *, blind: bool
+    ) -> tuple[EarlierDecision, ...]:
+        """Of the same bytes or near copies. A golden item's answer was decided earlier: blind, nothing is shown."""
+        if blind and any(item.purpose is Purpose.GOLDEN for item in items):
+            return ()
+        said = (
+            select(DecisionRow, ReviewItemRow.upload_id, ReviewItemRow.purpose)
+            .join(ReviewItemRow, ReviewItemRow.id == DecisionRow.review_item_id)
+            .where(DecisionRow.sha256.in_({sha256, *near}), NOT_RETRACTED)
+            .order_by(DecisionRow.id.desc())
+            .limit(EARLIER)
+        )
+        if blind:
+            said = said.where(ReviewItemRow.state != ItemState.OPEN, ReviewItemRow.purpose != Purpose.GOLDEN)
+        rows = self._session.execute(said)
+        return tuple(_to_decision(row, upload_id, purpose, sha256) for row, upload_id, purpose in rows)
+
+
+def _uploads_of(hashes: Sequence[str], limit: int) -> CompoundSelect[int]:
+    """Ids of uploads of these bytes: some of each, however many there are, and those that wait in the queue."""
+    wanted = select(func.unnest(cast(hashes, ARRAY(Text))).label("sha256")).subquery()
+    some = select(UploadRow.id).where(UploadRow.sha256 == wanted.c.sha256, UploadRow.deleted_at.is_(None)).limit(limit)
+    waiting = select(ReviewItemRow.upload_id).where(
+        ReviewItemRow.sha256 == wanted.c.sha256, ReviewItemRow.state == ItemState.OPEN
+    )
+    each = some.lateral(), waiting.limit(limit).lateral()
+    return union(*(select(rows.c[0]).select_from(wanted).join(rows, true()) for rows in each))
+
+
+def _item_to_decide(upload_id: SQLColumn) -> ScalarSelect[int]:
+    """Id of the upload's open item that may be decided together with others."""
+    item = aliased(ReviewItemRow)
+    together = item.purpose.in_([Purpose.UNSURE, Purpose.SAMPLE])
+    return (
+        select(item.id)
+        .where(item.upload_id == upload_id, item.state == ItemState.OPEN, together)
+        .order_by(item.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+
+
+def _shown_upload(sha256: SQLColumn) -> ScalarSelect[int]:
+    """Id of an upload whose object, with these bytes, is still there."""
+    alive = select(UploadRow.id).where(UploadRow.sha256 == sha256, UploadRow.deleted_at.is_(None))
+    return alive.limit(1).scalar_subquery()
+
+
+def _to_media(row: MediaRow) -> Media:
+    return Media(
+        sha256=row.sha256,
+        byte_size=row.byte_size,
+        format=row.format,
+        width=row.width,
+        height=row.height,
+        provenance=tuple(ProvenanceClaim(**claim) for claim in row.provenance),
+        rejected=row.rejected,
+        not_applicable=NotApplicableReason(row.not_applicable) if row.not_applicable else None,
+        detail=row.detail,
+    )
+
+
+def _to_verdict(row: VerdictRow, model: ModelVersionRow) -> CurrentVerdict:
+    return CurrentVerdict(
+        kind=VerdictKind(row.kind),
+        reason=row.reason,
+        policy=SurfacePolicy(**row.policy),
+        model=to_version(model),
+        decided_at=row.created_at,
+        timings_ms=row.timings,
+    )
+
+
+def _to_copy(upload: UploadRow, kind: str | None, item: ReviewItemRow | None, distance: int) -> NearCopy:
+    return NearCopy(
+        upload_id=upload.id,
+        sha256=str(upload.sha256),
+        distance=distance,
+        surface=upload.surface,
+        uploader_id=upload.uploader_id,
+        uploaded_at=upload.uploaded_at,
+        kind=VerdictKind(kind) if kind else None,
+        item_id=item.id if item else None,
+        held_by=item.held_by if item else None,
+        held_until=item.held_until if item else None,
+    )
+
+
+def _to_decision(row: DecisionRow, upload_id: int, purpose: str, sha256: str) -> EarlierDecision:
+    return EarlierDecision(
+        item_id=row.review_item_id,
+        upload_id=upload_id,
+        reviewer=row.reviewer,
+        label=Label(row.label),
+        reason=row.reason,
+        note=row.note,
+        purpose=Purpose(purpose),
+        is_final=row.is_final,
+        created_at=row.created_at,
+        is_same_image=row.sha256 == sha256,
+    )
