@@ -11,7 +11,7 @@ from pipeline.fetch import fetch
 from pipeline.ports import ModelRegistry, ObjectStore, PolicyStore, ResultStore, UploadStore
 from pipeline.records import Examination, ModelVersion, Upload, UploadState, Verdict
 from pipeline.settings import Settings
-from pipeline.verdict import decide, policy_in_force
+from pipeline.verdict import decide, policy_in_force, sampled
 
 CHAMPION = "champion"
 
@@ -38,6 +38,7 @@ def moderate(upload: Upload, deps: ModerationDeps) -> Verdict:
     model = _champion(deps.registry)
     examination = _examine(upload, model, deps)
     verdict = decide(examination, policy_in_force(deps.policies, deps.settings, upload.event.surface))
+    verdict = sampled(verdict, examination.sha256, deps.settings.review.sample_share)
     deps.results.save_examination(examination, model)
     deps.results.save_verdict(upload, examination, verdict, model)
     deps.uploads.finish(upload.id, UploadState.DONE, sha256=examination.sha256 or None)

@@ -335,6 +335,15 @@ class Verdict:
     reason: str
     """Machine-readable: a `RejectReason`, a `NotApplicableReason`, or which threshold decided."""
     policy: SurfacePolicy
+    is_sampled: bool = False
+    """Drawn at random, so that a person looks whether it is right."""
+
+    @property
+    def review(self) -> Purpose | None:
+        """Why a person is asked about it; None: nobody is."""
+        if self.kind is VerdictKind.UNSURE:
+            return Purpose.UNSURE
+        return Purpose.SAMPLE if self.is_sampled else None
 
 
 class UploadState(StrEnum):

@@ -83,8 +83,10 @@ def make_examination(**changes: Any) -> Examination:
     return Examination(**(values | changes))
 
 
-def make_verdict(kind: VerdictKind = VerdictKind.CAMERA, reason: str = "p_value") -> Verdict:
-    return Verdict(kind, reason, SurfacePolicy())
+def make_verdict(
+    kind: VerdictKind = VerdictKind.CAMERA, reason: str = "p_value", *, decisions_needed: int = 1, sampled: bool = False
+) -> Verdict:
+    return Verdict(kind, reason, SurfacePolicy(decisions_needed=decisions_needed), is_sampled=sampled)
 
 
 def add_model(transaction: Transaction, **changes: Any) -> ModelVersion:
@@ -114,12 +116,15 @@ def add_verdict(
     *,
     upload: Upload | None = None,
     examination: Examination | None = None,
+    decisions_needed: int = 1,
+    sampled: bool = False,
     **event: Any,
 ) -> int:
     """Take an upload all the way, as `moderate` would; returns the verdict's id."""
     upload = upload or add_upload(transaction, **event)
     examination = examination or make_examination()
     transaction.results.save_examination(examination, model)
-    verdict_id = transaction.results.save_verdict(upload, examination, make_verdict(kind), model)
+    verdict = make_verdict(kind, decisions_needed=decisions_needed, sampled=sampled)
+    verdict_id = transaction.results.save_verdict(upload, examination, verdict, model)
     transaction.uploads.finish(upload.id, UploadState.DONE, sha256=examination.sha256)
     return verdict_id

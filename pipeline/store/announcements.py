@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, select, true
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, delete, func, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from pipeline.records import UploadEvent, UploadState
+from pipeline.records import Label, UploadEvent, UploadState
+from pipeline.review.items import Item
 from pipeline.store.models import AnnouncementRow, OutboxRow, UploadRow
-from pipeline.store.verdicts import Verdicts, payload
+from pipeline.store.verdicts import NOTICE, Verdicts, payload
+
+REVIEW = "review"
+"""What a webhook is about that says what people decided."""
 
 
 def announce(session: Session, upload: UploadRow, event: UploadEvent) -> None:
@@ -44,3 +50,47 @@ def answer(session: Session, upload_id: int, which: ColumnElement[bool] | None =
         for one in announcements
     ]
     session.execute(insert(OutboxRow).values(rows).on_conflict_do_nothing())
+
+
+def announce_review(session: Session, item: Item, outcome: Label, *, after: timedelta) -> None:
+    """One webhook that says what people decided, for each of the upload's announcements that asks for one."""
+    upload = session.get_one(UploadRow, item.upload_id)
+    said = {
+        "type": REVIEW,
+        "bucket": upload.bucket,
+        "key": upload.object_key,
+        "surface": item.surface,
+        "purpose": item.purpose.value,
+        "outcome": outcome.value,
+        "decided_at": session.scalars(select(func.now())).one().isoformat(),
+        "notice": NOTICE,
+    }
+    asking = select(AnnouncementRow).where(
+        AnnouncementRow.upload_id == item.upload_id, AnnouncementRow.callback.is_not(None)
+    )
+    rows = [
+        {
+            "verdict_id": item.verdict_id,
+            "announcement_id": one.id,
+            "about": REVIEW,
+            "callback": one.callback,
+            "payload": {**said, "event_id": one.event_id},
+            "not_before": func.now() + after,
+        }
+        for one in session.scalars(asking.order_by(AnnouncementRow.id))
+    ]
+    if rows:
+        session.execute(insert(OutboxRow).values(rows))
+
+
+def withdraw_review(session: Session, item: Item) -> None:
+    """Forget the webhooks about what is decided no longer, as long as nobody tried to send them."""
+    session.execute(
+        delete(OutboxRow).where(
+            OutboxRow.verdict_id == item.verdict_id,
+            OutboxRow.about == REVIEW,
+            OutboxRow.payload["purpose"].astext == item.purpose,
+            OutboxRow.attempts == 0,
+            OutboxRow.delivered_at.is_(None),
+        )
+    )

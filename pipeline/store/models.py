@@ -257,7 +257,14 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (
         UniqueConstraint("delivery_id"),
-        UniqueConstraint("verdict_id", "announcement_id", "about"),
+        Index(
+            "uq_outbox_verdict",
+            "verdict_id",
+            "announcement_id",
+            unique=True,
+            postgresql_where=text("about = 'verdict'"),
+        ),
+        Index(None, "verdict_id"),
         one_of("about", "verdict", "review"),
         Index(None, "announcement_id"),
         Index(
@@ -279,7 +286,7 @@ class OutboxRow(Base):
     verdict_id: Mapped[int] = mapped_column(ForeignKey(VerdictRow.id))
     announcement_id: Mapped[int] = mapped_column(ForeignKey(AnnouncementRow.id))
     about: Mapped[str] = mapped_column(server_default="verdict")
-    """The model's verdict, or what people decided about it."""
+    """The model's verdict, said once to each announcement, or what people decided: of a queue item, of an appeal."""
     callback: Mapped[str]
     payload: Mapped[Json]
     attempts: Mapped[int] = mapped_column(server_default="0")

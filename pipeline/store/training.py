@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, Subquery, distinct, func, insert, select, true
+from sqlalchemy import ColumnElement, Subquery, func, insert, select, true
 from sqlalchemy.orm import Session
 
 from pipeline.ports import VerifiedPhoto
 from pipeline.read_out import handling_told
-from pipeline.records import ExifPrediction
+from pipeline.records import ExifPrediction, Label
+from pipeline.store.effective import agreed, said
 from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow
 from pipeline.store.models_ops import ModelVersionRow, TrainingMemberRow
-from pipeline.store.models_review import DecisionRow
 
 
 class Training:
@@ -26,15 +26,15 @@ class Training:
         self, encoder_version: int, *, reviewers_needed: int, trusted_surfaces: Sequence[str], limit: int
     ) -> list[VerifiedPhoto]:
         """Newest first. A photograph that any reviewer called `not_camera` is not verified, wherever it came from."""
-        reviewed = UploadRow.sha256.in_(_agreed("camera", reviewers_needed))
-        doubted = UploadRow.sha256.in_(select(DecisionRow.sha256).where(DecisionRow.label == "not_camera"))
+        reviewed = UploadRow.sha256.in_(agreed(Label.CAMERA, reviewers_needed))
+        doubted = UploadRow.sha256.in_(said(Label.NOT_CAMERA))
         trusted = UploadRow.surface.in_(trusted_surfaces)
         return self._photos(encoder_version, (reviewed | trusted) & ~doubted, limit)
 
     def confirmed_ai(self, encoder_version: int, *, reviewers_needed: int, limit: int) -> list[VerifiedPhoto]:
-        agreed = UploadRow.sha256.in_(_agreed("not_camera", reviewers_needed))
-        doubted = UploadRow.sha256.in_(select(DecisionRow.sha256).where(DecisionRow.label == "camera"))
-        return self._photos(encoder_version, agreed & ~doubted, limit)
+        confirmed = UploadRow.sha256.in_(agreed(Label.NOT_CAMERA, reviewers_needed))
+        doubted = UploadRow.sha256.in_(said(Label.CAMERA))
+        return self._photos(encoder_version, confirmed & ~doubted, limit)
 
     def record_members(self, model_version_id: int, sides: Mapping[str, str]) -> int:
         there = select(MediaRow.sha256).where(MediaRow.sha256.in_(sides)).with_for_update(key_share=True, read=True)
@@ -79,15 +79,6 @@ class Training:
             )
             for row in rows
         ]
-
-
-def _agreed(label: str, reviewers_needed: int) -> Select[str]:
-    return (
-        select(DecisionRow.sha256)
-        .where(DecisionRow.label == label)
-        .group_by(DecisionRow.sha256)
-        .having(func.count(distinct(DecisionRow.reviewer)) >= reviewers_needed)
-    )
 
 
 def _first_uploads(chosen: ColumnElement[bool]) -> Subquery:

@@ -18,6 +18,7 @@ from pipeline.store.announcements import announce
 from pipeline.store.models import AnnouncementRow, DeletionRow, UploadRow
 from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.order import deletion_of, ends, lock_keys, matching, moment_of, newest_live
+from pipeline.store.queue import withdraw
 
 UNFINISHED = (UploadState.QUEUED, UploadState.SCORING)
 
@@ -154,11 +155,7 @@ class Uploads:
         if row.not_before is not None:
             row.not_before = func.now()
         self._session.flush()
-        self._session.execute(
-            update(ReviewItemRow)
-            .where(ReviewItemRow.upload_id == row.id, ReviewItemRow.state == "open")
-            .values(state="withdrawn", closed_at=func.now())
-        )
+        withdraw(self._session, ReviewItemRow.upload_id == row.id)
 
     def begin_attempt(self, upload_id: int) -> Upload:
         row = self._locked(upload_id)

@@ -14,6 +14,7 @@ from pipeline.records import Lane, UploadState, VerdictKind
 from pipeline.settings import WorkerSettings
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, add_verdict
+from tests.reviewing import waiting
 from tests.servers import settings_for
 from workers.app import MODERATE, create_app, send_moderation
 from workers.lanes import queue_name
@@ -153,7 +154,7 @@ def test_what_a_failed_attempt_wrote_is_gone(task, stores, upload):
     task.attempt(upload.id, half)
     with stores.transaction() as transaction:
         assert transaction.verdicts.of_upload(upload.id) is None
-        assert transaction.reviews.waiting() == []
+        assert waiting(transaction) == []
     assert row(stores, upload).state is UploadState.QUEUED
 
 

@@ -14,6 +14,7 @@ from pipeline.errors import Conflict, NotFound, Overtaken
 from pipeline.records import EventKind, UploadEvent, UploadState, VerdictKind
 from pipeline.store.models import DeletionRow, UploadRow
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination, make_verdict
+from tests.reviewing import say, waiting
 
 KEY = "same.jpg"
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -151,15 +152,15 @@ def test_a_deleted_object_has_no_verdict_and_nobody_reviews_it(stores):
     with stores.transaction() as tx:
         upload, _ = tx.uploads.record(created(1))
         add_verdict(tx, add_model(tx), VerdictKind.UNSURE, upload=upload)
-        [item] = tx.reviews.waiting()
+        [item] = waiting(tx)
         take(tx, deleted(2), deleted(2))
         assert tx.verdicts.of_object("uploads", KEY) is None
-        assert tx.reviews.waiting() == []
+        assert waiting(tx) == []
         with pytest.raises(NotFound, match="was deleted at 2026-01-01T00:00:02Z"):
             tx.uploads.newest("uploads", KEY)
         assert tx.verdicts.of_upload(upload.id).deleted_at == START + timedelta(seconds=2)
     with pytest.raises(Conflict), stores.transaction() as tx:
-        tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+        say(tx, item.id)
 
 
 def test_an_object_that_is_put_again_is_judged_and_reviewed_again(stores):
@@ -172,7 +173,7 @@ def test_an_object_that_is_put_again_is_judged_and_reviewed_again(stores):
         again, starts = tx.uploads.record(created(3))
         assert (again.id, starts, again.state, again.deleted_at) == (upload.id, True, UploadState.QUEUED, None)
         add_verdict(tx, model, VerdictKind.UNSURE, upload=again, examination=examination)
-        assert len(tx.reviews.waiting()) == 1
+        assert len(waiting(tx)) == 1
         assert tx.verdicts.of_object("uploads", KEY).upload_id == upload.id
 
 
@@ -205,7 +206,7 @@ def test_a_verdict_of_a_deleted_upload_opens_no_review(stores):
         upload, _ = tx.uploads.record(created(1))
         take(tx, deleted(2))
         add_verdict(tx, add_model(tx), VerdictKind.UNSURE, upload=upload)
-        assert tx.reviews.waiting() == []
+        assert waiting(tx) == []
 
 
 def test_a_rejection_for_deletion_is_not_written_when_the_object_is_back(stores):

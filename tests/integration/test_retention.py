@@ -17,6 +17,7 @@ from pipeline.store import Stores
 from pipeline.store.retention import expired
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
 from tests.fakes import FakeClock
+from tests.reviewing import say, waiting
 from tests.servers import settings_for
 
 DAY = timedelta(days=1)
@@ -52,8 +53,8 @@ def ids(database, table="uploads") -> list[int]:
 def test_a_finished_upload_goes_with_all_that_hangs_on_it(stores, database, model, run):
     with stores.transaction() as tx:
         add_verdict(tx, model, VerdictKind.UNSURE)
-        [item] = tx.reviews.waiting()
-        tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+        [item] = waiting(tx)
+        say(tx, item.id)
     assert run(uploads=DAY) == {
         "uploads": 1,
         "announcements": 1,
@@ -100,7 +101,7 @@ def test_nothing_goes_that_is_unfinished_open_undelivered_or_in_use(stores, data
         tx.dead_letters.drop(tx.dead_letters.waiting()[0].id, actor="ann")
         [delivery] = tx.outbox.claim(limit=1, lease=DAY)
         tx.outbox.delivered(delivery.id)
-        tx.reviews.decide(tx.reviews.waiting()[0].id, reviewer="ann", label="camera", note="")
+        say(tx, waiting(tx)[0].id)
     assert run(uploads=DAY)["uploads"] == 4
     assert len(ids(database)) == 1, "the one that waits for its verdict"
 
@@ -124,7 +125,7 @@ def test_each_family_has_an_age_of_its_own(stores, database, model, run):
         tx.uploads.delete(make_event(kind=EventKind.DELETED))
         tx.dead_letters.bury_event(stage="event", reason="InvalidEvent", detail="", payload={})
         tx.dead_letters.drop(tx.dead_letters.waiting()[0].id, actor="ann")
-        tx.reviews.audit("ann", "looked", f"verdict:{verdict}", {})
+        tx.audit("ann", "looked", f"verdict:{verdict}")
         hour = {"start": datetime(2026, 1, 1, tzinfo=UTC), "end": datetime(2026, 1, 1, 1, tzinfo=UTC)}
         tx.drift.save_snapshot(model_id=model.id, surface="", count=1, statistics={}, alerts=[], **hour)
     assert run() == {}

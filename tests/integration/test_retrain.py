@@ -16,6 +16,7 @@ from pipeline.retrain.run import Outcome, RetrainDeps, retrain
 from pipeline.settings import Settings
 from tests.factories import add_model, add_verdict, make_examination, make_score
 from tests.fakes import FakeClock
+from tests.reviewing import say, waiting
 from tests.servers import settings_for
 from tests.synthetic import confirmed, first_model, people, silent_read_out
 
@@ -58,13 +59,14 @@ def upload(transaction, model: ModelVersion, photo: VerifiedPhoto, surface: str,
     exif = ExifFacts({"Make": photo.make, "Model": photo.model} if photo.make else {}, "exiftool")
     score = make_score(ai_probability=photo.ai_probability)
     examination = make_examination(embedding=photo.embedding, exif=exif, score=score)
-    add_verdict(transaction, model, kind, examination=examination, surface=surface, uploader_id=photo.uploader_id)
+    event = {"surface": surface, "uploader_id": photo.uploader_id}
+    add_verdict(transaction, model, kind, examination=examination, decisions_needed=2, **event)
 
 
 def review(transaction, surface: str, label: str, *reviewers: str) -> None:
-    for item in transaction.reviews.waiting(surface=surface, limit=1000):
+    for item in waiting(transaction, surface=surface):
         for reviewer in reviewers:
-            transaction.reviews.decide(item.id, reviewer=reviewer, label=label, note="")
+            say(transaction, item.id, reviewer, label)
 
 
 def fill(stores, champion, photos, *, reviewers=("ada", "ben")) -> None:

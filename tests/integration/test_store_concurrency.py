@@ -13,6 +13,7 @@ from pipeline.records import UploadState, VerdictKind
 from pipeline.settings import PostgresSettings
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, make_examination, make_verdict
+from tests.reviewing import say, waiting
 
 END_THE_OTHERS = """
     SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -35,10 +36,11 @@ def known(stores, model):
     return examination
 
 
-def moderate(stores, upload, examination, kind, model, *, dawdle=0.0):
+def moderate(stores, upload, examination, kind, model, *, dawdle=0.0, decisions_needed=1):
     """What `moderate` writes, in one transaction that stays open for `dawdle` s more."""
     with stores.transaction() as tx:
-        verdict_id = tx.results.save_verdict(upload, examination, make_verdict(kind), model)
+        verdict = make_verdict(kind, decisions_needed=decisions_needed)
+        verdict_id = tx.results.save_verdict(upload, examination, verdict, model)
         tx.uploads.finish(upload.id, UploadState.DONE, sha256=examination.sha256)
         sleep(dawdle)
     return verdict_id
@@ -65,7 +67,7 @@ def test_a_message_that_two_workers_hold_gives_one_verdict_one_review_and_one_we
     assert first == second
     with stores.transaction() as tx:
         assert [view.verdict_id for view in tx.verdicts.latest()] == [first]
-        assert len(tx.reviews.waiting()) == len(tx.outbox.claim(limit=10, lease=timedelta(minutes=1))) == 1
+        assert len(waiting(tx)) == len(tx.outbox.claim(limit=10, lease=timedelta(minutes=1))) == 1
 
 
 def test_two_model_versions_at_once_leave_one_current_verdict(stores):
@@ -78,7 +80,7 @@ def test_two_model_versions_at_once_leave_one_current_verdict(stores):
     )
     with stores.transaction() as tx:
         assert [view.verdict_id for view in tx.verdicts.latest()] == [last]
-        assert tx.reviews.waiting() == []
+        assert waiting(tx) == []
 
 
 def test_two_attempts_at_once_are_both_counted(stores):
@@ -97,13 +99,13 @@ def test_two_attempts_at_once_are_both_counted(stores):
 def test_two_reviewers_at_once_both_decide(stores):
     with stores.transaction() as tx:
         upload, model = add_upload(tx), add_model(tx)
-    moderate(stores, upload, known(stores, model), VerdictKind.UNSURE, model)
+    moderate(stores, upload, known(stores, model), VerdictKind.UNSURE, model, decisions_needed=2)
     with stores.transaction() as tx:
-        [item] = tx.reviews.waiting()
+        [item] = waiting(tx)
 
     def decide(reviewer, *, dawdle=0.0):
         with stores.transaction() as tx:
-            decision = tx.reviews.decide(item.id, reviewer=reviewer, label="camera", note="")
+            decision = say(tx, item.id, reviewer)
             sleep(dawdle)
         return decision
 
@@ -155,15 +157,15 @@ def test_a_decision_that_a_newer_model_overtakes_is_refused(stores):
         upload, old, new = add_upload(tx), add_model(tx), add_model(tx)
     moderate(stores, upload, examination, VerdictKind.UNSURE, old)
     with stores.transaction() as tx:
-        [item] = tx.reviews.waiting()
+        [item] = waiting(tx)
 
     def decide():
         with pytest.raises(Conflict, match="withdrawn"), stores.transaction() as tx:
-            tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+            say(tx, item.id)
 
     both(lambda **options: moderate(stores, upload, examination, VerdictKind.CAMERA, new, **options), decide)
     with stores.transaction() as tx:
-        assert tx.reviews.get(item.id).state == "withdrawn"
+        assert tx.queue.get(item.id).state == "withdrawn"
 
 
 def test_a_connection_that_the_server_ended_while_it_was_idle_is_replaced_unnoticed(stores, fresh_dsn):

@@ -18,6 +18,7 @@ from tests.factories import (
     make_sha256,
     make_verdict,
 )
+from tests.reviewing import say, waiting
 
 
 def count(database, table, where="true"):
@@ -98,7 +99,7 @@ def test_a_newer_models_verdict_supersedes_and_withdraws_the_open_review(stores,
         add_verdict(tx, old, VerdictKind.UNSURE, upload=upload, examination=examination)
         add_verdict(tx, new, VerdictKind.CAMERA, upload=upload, examination=examination)
         assert tx.verdicts.of_upload(upload.id).model_version == new.name
-        assert tx.reviews.waiting() == []
+        assert waiting(tx) == []
     assert count(database, "verdicts") == 2
     assert count(database, "verdicts", "superseded_at IS NULL") == 1
     assert count(database, "review_items", "state = 'withdrawn'") == 1
@@ -106,7 +107,7 @@ def test_a_newer_models_verdict_supersedes_and_withdraws_the_open_review(stores,
     with stores.transaction() as tx:  # the older version is champion again
         add_verdict(tx, old, VerdictKind.UNSURE, upload=upload, examination=examination)
         assert tx.verdicts.of_upload(upload.id).model_version == old.name
-        assert [item.verdict.model_version for item in tx.reviews.waiting()] == [old.name]
+        assert [item.model_version_id for item in waiting(tx)] == [old.id]
     assert count(database, "verdicts") == 2
     assert count(database, "review_items") == 1
 
@@ -115,12 +116,12 @@ def test_a_verdict_that_a_new_policy_makes_unsure_is_reviewed(stores):
     with stores.transaction() as tx:
         upload, model, examination = add_upload(tx), add_model(tx), make_examination()
         add_verdict(tx, model, VerdictKind.CAMERA, upload=upload, examination=examination)
-        assert tx.reviews.waiting() == []
+        assert waiting(tx) == []
         add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
-        [item] = tx.reviews.waiting()
-        tx.reviews.decide(item.id, reviewer="ann", label="camera", note="")
+        [item] = waiting(tx)
+        say(tx, item.id)
         add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
-        assert tx.reviews.waiting() == []  # what a person has decided is not asked again
+        assert waiting(tx) == []  # what a person has decided is not asked again
 
 
 def test_postgres_itself_refuses_a_second_current_verdict(stores, database):

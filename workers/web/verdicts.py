@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pipeline.errors import NotFound
 from pipeline.people import KeyRole
 from pipeline.records import Upload
-from pipeline.store import VerdictView
+from pipeline.review.items import Outcome
+from pipeline.store import Transaction, VerdictView
 from workers.web.auth import require_key
 from workers.web.problems import documented
 from workers.web.state import Deps
@@ -31,6 +32,8 @@ class EventAnswer(BaseModel):
 
     upload: Upload
     verdict: VerdictView | None
+    review: Outcome | None
+    """What people decided about the image, last; null while they have not."""
 
 
 @router.get("/verdicts/{event_id:path}")
@@ -40,19 +43,26 @@ def verdict_of_event(event_id: str, deps: Deps) -> EventAnswer:
         uploads = transaction.uploads.find(event_id)
         if not uploads:
             raise NotFound(f"no upload has the event id {event_id!r}; a stream may still hold it")
-        return EventAnswer(upload=uploads[0], verdict=transaction.verdicts.of_upload(uploads[0].id))
+        return _answer(transaction, uploads[0])
 
 
 @router.get("/objects/{bucket}/{key:path}")
 def verdict_of_object(bucket: str, key: str, deps: Deps) -> EventAnswer:
     """Answer to the object as it is now: its newest upload, in S3's order. 404, saying so, where it was deleted."""
     with deps.stores.transaction() as transaction:
-        newest = transaction.uploads.newest(bucket, key)
-        return EventAnswer(upload=newest, verdict=transaction.verdicts.of_upload(newest.id))
+        return _answer(transaction, transaction.uploads.newest(bucket, key))
 
 
 @router.get("/uploads/{upload_id}")
 def upload(upload_id: int, deps: Deps) -> EventAnswer:
     """An upload by its number in the ledger."""
     with deps.stores.transaction() as transaction:
-        return EventAnswer(upload=transaction.uploads.get(upload_id), verdict=transaction.verdicts.of_upload(upload_id))
+        return _answer(transaction, transaction.uploads.get(upload_id))
+
+
+def _answer(transaction: Transaction, upload: Upload) -> EventAnswer:
+    return EventAnswer(
+        upload=upload,
+        verdict=transaction.verdicts.of_upload(upload.id),
+        review=transaction.decisions.outcome_of(upload.id),
+    )

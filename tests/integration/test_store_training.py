@@ -1,77 +1,20 @@
-"""The review queue, and what its decisions verify for the nightly job."""
+"""What reviewers' decisions verify for the nightly job and the evidence card."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from sqlalchemy import text
 
-from pipeline.errors import Conflict, NotFound
 from pipeline.read_out import tell_handling
 from pipeline.records import Handling, VerdictKind
 from tests.factories import add_model, add_upload, add_verdict, make_examination, make_score
+from tests.reviewing import say, waiting
 
 
 @pytest.fixture
 def model(stores):
     with stores.transaction() as tx:
         return add_model(tx, encoder_version=3)
-
-
-@pytest.fixture
-def item(stores, model):
-    with stores.transaction() as tx:
-        add_verdict(tx, model, VerdictKind.UNSURE)
-        [item] = tx.reviews.waiting()
-    return item
-
-
-def decide(stores, item, reviewer="ann", label="camera"):
-    with stores.transaction() as tx:
-        return tx.reviews.decide(item.id, reviewer=reviewer, label=label, note="grain")
-
-
-def test_items_wait_oldest_first_with_their_evidence(stores, model):
-    with stores.transaction() as tx:
-        verdicts = [add_verdict(tx, model, VerdictKind.UNSURE, surface=name) for name in ("posts", "avatars", "posts")]
-        add_verdict(tx, model, VerdictKind.CAMERA)
-        assert [item.verdict.verdict_id for item in tx.reviews.waiting()] == verdicts
-        assert [item.verdict.verdict_id for item in tx.reviews.waiting(limit=1)] == verdicts[:1]
-        assert [item.verdict.verdict_id for item in tx.reviews.waiting(surface="avatars")] == verdicts[1:2]
-
-
-def test_a_decision_closes_the_item_and_is_audited(stores, database, item):
-    decide(stores, item)
-    with stores.transaction() as tx:
-        assert tx.reviews.waiting() == []
-        assert tx.reviews.get(item.id).state == "decided"
-    [audit] = database.execute(text("SELECT actor, action, subject, detail FROM audit_log"))
-    assert tuple(audit) == ("ann", "review.decided", f"review_item:{item.id}", {"label": "camera", "note": "grain"})
-
-
-def test_nobody_decides_twice_but_a_second_person_may(stores, database, item):
-    first = decide(stores, item)
-    with pytest.raises(Conflict, match="ann has decided"):
-        decide(stores, item, label="not_camera")
-    assert decide(stores, item, reviewer="bob") > first
-    assert database.scalar(text("SELECT count(*) FROM decisions")) == 2
-
-
-def test_an_item_that_a_newer_model_answered_is_not_decided_any_more(stores, model):
-    examination = make_examination()
-    with stores.transaction() as tx:
-        upload = add_upload(tx)
-        add_verdict(tx, model, VerdictKind.UNSURE, upload=upload, examination=examination)
-        [item] = tx.reviews.waiting()
-        add_verdict(tx, add_model(tx), VerdictKind.CAMERA, upload=upload, examination=examination)
-        assert tx.reviews.get(item.id).verdict is None
-    with pytest.raises(Conflict, match="withdrawn"):
-        decide(stores, item)
-
-
-def test_an_unknown_item_is_not_found(stores):
-    with pytest.raises(NotFound), stores.transaction() as tx:
-        tx.reviews.decide(0, reviewer="ann", label="camera", note="")
 
 
 @pytest.mark.parametrize(
@@ -89,10 +32,10 @@ def test_an_unknown_item_is_not_found(stores):
 )
 def test_what_counts_as_verified(stores, model, surface, decisions, photo, generated):
     with stores.transaction() as tx:
-        add_verdict(tx, model, VerdictKind.UNSURE, surface=surface)
-        [item] = tx.reviews.waiting()
-    for reviewer, label in decisions.items():
-        decide(stores, item, reviewer, label)
+        add_verdict(tx, model, VerdictKind.UNSURE, surface=surface, decisions_needed=3)
+        [item] = waiting(tx)
+        for reviewer, label in decisions.items():
+            say(tx, item.id, reviewer, label)
     with stores.transaction() as tx:
         verified = tx.training.verified_photos(3, reviewers_needed=2, trusted_surfaces=["camera-app"], limit=10)
         confirmed = tx.training.confirmed_ai(3, reviewers_needed=2, limit=10)

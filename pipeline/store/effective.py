@@ -1,0 +1,56 @@
+"""Which decisions count: those that were not taken back, and that no lead overruled."""
+
+from __future__ import annotations
+
+from sqlalchemy import ColumnElement, Select, distinct, func, select
+from sqlalchemy.orm import aliased
+
+from pipeline.records import Label, Purpose
+from pipeline.store.models_review import DecisionRow, RetractionRow, ReviewItemRow
+
+NOT_RETRACTED = ~select(1).where(RetractionRow.decision_id == DecisionRow.id).exists()
+
+_final = aliased(DecisionRow)
+_NOT_OVERRULED = (
+    ~select(1)
+    .where(
+        _final.review_item_id == DecisionRow.review_item_id,
+        _final.is_final,
+        _final.label != DecisionRow.label,
+        ~select(1).where(RetractionRow.decision_id == _final.id).exists(),
+    )
+    .exists()
+)
+COUNTS = NOT_RETRACTED & _NOT_OVERRULED
+
+
+def agreed(label: Label, reviewers_needed: int) -> Select[str]:
+    """SHA-256 of images that so many different reviewers gave this label."""
+    return (
+        select(DecisionRow.sha256)
+        .where(DecisionRow.label == label, COUNTS)
+        .group_by(DecisionRow.sha256)
+        .having(func.count(distinct(DecisionRow.reviewer)) >= reviewers_needed)
+    )
+
+
+def said(label: Label) -> Select[str]:
+    """SHA-256 of images that anybody gave this label."""
+    return select(DecisionRow.sha256).where(DecisionRow.label == label, COUNTS)
+
+
+def decided_by(reviewer: str) -> ColumnElement[bool]:
+    """Whether this reviewer decided the item of the surrounding query.
+
+    Of appeals and golden items: or any item of the same bytes, or of the same upload.
+    """
+    hers = select(1).select_from(DecisionRow).where(DecisionRow.reviewer == reviewer, NOT_RETRACTED)
+    other = aliased(ReviewItemRow)
+    same_upload = hers.join(other, other.id == DecisionRow.review_item_id).where(
+        other.upload_id == ReviewItemRow.upload_id
+    )
+    same_bytes = hers.where(DecisionRow.sha256 == ReviewItemRow.sha256)
+    strict = ReviewItemRow.purpose.in_([Purpose.APPEAL, Purpose.GOLDEN])
+    before = same_bytes.correlate(ReviewItemRow).exists() | same_upload.correlate(ReviewItemRow).exists()
+    this = hers.where(DecisionRow.review_item_id == ReviewItemRow.id).correlate(ReviewItemRow).exists()
+    return this | (strict & before)
