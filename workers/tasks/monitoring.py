@@ -17,6 +17,7 @@ from workers.app import TRAINING_TIME_LIMIT, PipelineTask, send_moderation
 from workers.bootstrap import Dependencies
 from workers.lanes import queue_name
 from workers.reconcile import reconcile_bucket
+from workers.recount import HOUR, recount
 from workers.stream import translated
 
 log = structlog.get_logger(__name__)
@@ -81,6 +82,13 @@ def snapshot_drift(self: PipelineTask) -> None:
     for snapshot in snapshots:
         for alert in snapshot.alerts:
             log.warning("drift", surface=snapshot.surface, alert=str(alert))
+
+
+@shared_task(name="count_scores", base=PipelineTask, bind=True)
+def count_scores(self: PipelineTask) -> None:
+    """Count this hour's verdicts and the last one's; an hour is counted once more after its end, so none is missed."""
+    now = self.dependencies.clock.now()
+    recount(self.dependencies, now - HOUR, now)
 
 
 @shared_task(name="reconcile", base=PipelineTask, bind=True, time_limit=TRAINING_TIME_LIMIT)
