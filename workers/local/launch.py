@@ -11,13 +11,16 @@ from pathlib import Path
 from pipeline.adapters.triton import TritonRepository
 from pipeline.errors import NotFound
 from pipeline.moderate import CHAMPION
+from pipeline.passwords import hash_password
+from pipeline.people import Role
 from pipeline.release import Release
 from pipeline.settings import Settings
 from pipeline.store.migrate import upgrade
 from workers.bootstrap import Dependencies
 from workers.local import services
+from workers.local.passwords import Passwords
 from workers.local.processes import Process
-from workers.local.stack import LocalStack
+from workers.local.stack import ADMIN, LocalStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ def servers(folder: Path) -> Iterator[tuple[LocalStack, Dependencies]]:
         os.environ.update(stack.environment())
         with Dependencies(Settings()) as dependencies:
             prepare(dependencies)
+            ensure_admin(dependencies, Passwords(stack.folder).get(ADMIN))
             yield stack, dependencies
 
 
@@ -62,3 +66,13 @@ def prepare(deps: Dependencies) -> None:
         deps.registry.resolve(CHAMPION)
     except NotFound:
         deps.registry.publish(Release.open(settings.detector.release), repository, actor="launch", alias="champion")
+
+
+def ensure_admin(deps: Dependencies, password: str) -> None:
+    """Somebody who can sign in. Where there is an account of that name, it and its password stay as they are."""
+    with deps.stores.transaction() as transaction:
+        try:
+            transaction.accounts.named(ADMIN)
+        except NotFound:
+            hashed = hash_password(password)
+            transaction.accounts.add(ADMIN, Role.ADMIN, created_by="launch", password_hash=hashed)

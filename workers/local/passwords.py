@@ -1,4 +1,4 @@
-"""Random passwords of the embedded servers."""
+"""Random passwords of the embedded servers, and of the account that `lenswatch up` makes."""
 
 from __future__ import annotations
 

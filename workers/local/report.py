@@ -47,7 +47,7 @@ def next_steps(web_url: str, environment_file: Path, logs: Path) -> str:
     return f"""
 [bold]Everything is up[/] until Ctrl-C; the data stays.
 
-  review queue   {web_url}
+  review desk    {web_url}, where [bold]admin[/] signs in with $ADMIN_PASSWORD of the file below
   HTTP API       {web_url}/openapi.json
   logs           {logs}
 
@@ -55,10 +55,12 @@ In another terminal, first [bold]set -a; . {environment_file}; . .venv/bin/activ
 
   lenswatch submit photo.jpg       announce an upload of your own
   lenswatch review list            what the model was unsure about
+  lenswatch people add ann --role reviewer
   lenswatch models list            published versions
   lenswatch dead list              uploads that were given up on
   lenswatch bench --images 200     images per second
   curl -H "Authorization: Bearer $KEY" {web_url}/v1/review
+  echo $ADMIN_PASSWORD             with which [bold]admin[/] signs in
 
 Your own folder, from the start: [bold]make demo IMAGES=folder[/]
 """

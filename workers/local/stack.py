@@ -21,6 +21,9 @@ from workers.local.s3 import S3Server
 from workers.local.server import Server
 from workers.local.triton import PROGRAM, TritonServer
 
+ADMIN = "admin"
+"""Who can sign in from the start, and what her password is called in `Passwords`."""
+
 DEFAULT_FOLDER = Path(".lenswatch")
 
 
@@ -54,7 +57,9 @@ class LocalStack:
                 server.wait()
             self._web_port = free_port()
             starting.callback(self.environment_file.unlink, missing_ok=True)
-            for_a_shell = self.environment() | {"KEY": Passwords(self.folder).get("api_key")}
+            passwords = Passwords(self.folder)
+            secrets = {"KEY": passwords.get("api_key"), "ADMIN_PASSWORD": passwords.get(ADMIN)}
+            for_a_shell = self.environment() | secrets
             write_private(self.environment_file, "".join(_shell_lines(for_a_shell)))
             self._running = starting.pop_all()
         return self
@@ -71,7 +76,8 @@ class LocalStack:
 
     @property
     def environment_file(self) -> Path:
-        """For a shell (`set -a; . FILE`), while the stack is up: `environment()`, and `KEY`, which opens its doors.
+        """For a shell (`set -a; . FILE`), while the stack is up: `environment()`, `KEY`, which opens its doors, and
+        `ADMIN_PASSWORD`, with which `admin` signs in.
 
         For its owner's eyes only.
         """
@@ -83,6 +89,7 @@ class LocalStack:
         settings = {
             "LENSWATCH_WEB__PORT": str(self._web_port),
             "LENSWATCH_WEB__API_KEYS": json.dumps({"local": key_setting(passwords.get("api_key"), KeyRole.ADMIN)}),
+            "LENSWATCH_SIGN_IN__SECURE_COOKIES": "false",  # no TLS on the loopback address
             "LENSWATCH_WEB__WEBHOOK_SECRETS": json.dumps([passwords.get("webhook_secret")]),
         }
         for server in self.servers:
