@@ -23,6 +23,9 @@ from workers.web.desk.charts import Line, histogram
 from workers.web.desk.session import Person
 from workers.web.desk.shell import percent, templates
 
+STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score")
+"""In the order in which they run; JSON in Postgres keeps none."""
+
 log = structlog.get_logger(__name__)
 
 templates.env.filters |= {"source_type": words.source_type, "exif_value": words.exif_value}
@@ -70,6 +73,12 @@ class Evidence:
     """None where there is nothing to show."""
     viewer: Person
     notice: str = field(default=words.NOTICE)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Stage -> ms."""
+        known = self.found.verdict.timings_ms if self.found.verdict else {}
+        return {stage: known[stage] for stage in STAGES if stage in known}
 
     @property
     def may_review(self) -> bool:

@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import ArrayLike, NDArray
 
-WIDTH, LEFT, RIGHT = 560, 40, 12
-"""px of the drawing, whatever size a page gives it; what is left and right of the plot."""
+WIDTH, LEFT, RIGHT, ROW = 560, 40, 12, 12
+"""px of the drawing, whatever size a page gives it; what is left and right of the plot; a row of text."""
 
 Text = Callable[[float], str]
 Scale = Callable[[float], float]
@@ -63,18 +63,19 @@ def histogram(
     marker: float | None = None,
     lines: Sequence[Line] = (),
     bins: int = 40,
-    height: int = 120,
+    height: int = 76,
     text: Text = plain,
     limits: tuple[float, float] | None = None,
 ) -> Markup:
     """Where `marker` falls among `values`. A marker or line outside the axis stands at its end, with an arrow.
 
-    The axis spans the values without the outermost hundredth at each end, or `limits`.
+    The axis spans the values without the outermost hundredth at each end, or `limits`; `height` is the tallest bar's.
     """
     numbers = np.asarray(values, dtype=np.float64)
     low, high = limits or _span(numbers)
     counts, edges = np.histogram(np.clip(numbers, low, high), bins=bins, range=(low, high))
-    base, top = height - 18, 26
+    top = ROW * len(lines) + ROW + 2  # a row of text for each line, and one for the marker
+    base = top + height
     x = _scale(low, high, LEFT, WIDTH - RIGHT)
     y = _scale(0, max(int(counts.max()), 1), base, top)
     parts = [
@@ -85,13 +86,12 @@ def histogram(
         if count
     ]
     parts.append(_floor(base))
-    parts += [_tick(x(value), height - 4, text(value), at) for value, at in ((low, "start"), (high, "end"))]
-    for number, line in enumerate(sorted(lines, key=lambda line: line.value)):
-        side = "start" if number else "end"  # of two neighbours, the labels lean away from each other
-        parts.append(_threshold(line, _inside(x, line.value, low, high), base, side if len(lines) > 1 else None))
+    parts += [_tick(x(value), base + ROW + 2, text(value), at) for value, at in ((low, "start"), (high, "end"))]
+    for row, line in enumerate(lines, 1):
+        parts.append(_threshold(line, _inside(x, line.value, low, high), row * ROW, base))
     if marker is not None:
-        parts.append(_marker(_inside(x, marker, low, high), base, _arrowed(marker, low, high, text)))
-    return _svg(parts, height, title, desc)
+        parts.append(_marker(_inside(x, marker, low, high), top - 2, base, _arrowed(marker, low, high, text)))
+    return _svg(parts, base + ROW + 6, title, desc)
 
 
 def lines(
@@ -198,12 +198,11 @@ def _floor(y: float) -> Markup:
     )
 
 
-def _threshold(line: Line, x: float, base: float, side: str | None) -> Markup:
-    anchor = side if side and 100 <= x <= WIDTH - 100 else _anchor(x)
+def _threshold(line: Line, x: float, y: float, base: float) -> Markup:
     return Markup(
-        '<g class="chart-threshold {}"><line x1="{:.1f}" x2="{:.1f}" y1="14" y2="{}"/>'
-        '<text x="{:.1f}" y="10" text-anchor="{}">{}</text></g>'
-    ).format(line.style, x, x, base, x, anchor, line.label)
+        '<g class="chart-threshold {}"><line x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>'
+        '<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text></g>'
+    ).format(line.style, x, x, y + 3, base, x, y - 1, _anchor(x), line.label)
 
 
 def _level(line: Line, y: float) -> Markup:
@@ -213,11 +212,11 @@ def _level(line: Line, y: float) -> Markup:
     ).format(line.style, LEFT + 20, WIDTH - RIGHT, y, y, WIDTH - RIGHT, y - 3, line.label)
 
 
-def _marker(x: float, base: float, label: str) -> Markup:
+def _marker(x: float, y: float, base: float, label: str) -> Markup:
     return Markup(
-        '<g class="chart-marker"><line x1="{:.1f}" x2="{:.1f}" y1="26" y2="{}"/>'
-        '<path d="M{:.1f} {} l-5 8 h10 z"/><text x="{:.1f}" y="24" text-anchor="{}">{}</text></g>'
-    ).format(x, x, base, x, base, x, _anchor(x), label)
+        '<g class="chart-marker"><line x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}"/>'
+        '<path d="M{:.1f} {:.1f} l-5 8 h10 z"/><text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}</text></g>'
+    ).format(x, x, y + 2, base, x, base, x, y - 1, _anchor(x), label)
 
 
 def _interval(low: float, high: float, y: float) -> Markup:

@@ -50,8 +50,10 @@ export function attach(viewer) {
   setOpacity(viewer);
   viewer.addEventListener("input", (event) => changed(viewer, event.target));
   viewer.querySelector(".frame").addEventListener("click", (event) => {
-    const box = event.currentTarget.getBoundingClientRect();
-    zoom(viewer, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    const view = viewer.querySelector(".view"), box = event.currentTarget.getBoundingClientRect();
+    const scale = Math.min(box.width / view.naturalWidth, box.height / view.naturalHeight);
+    const [x, y] = [(event.clientX - box.left) / view.naturalWidth, (event.clientY - box.top) / view.naturalHeight];
+    zoom(viewer, x / scale, y / scale);
   });
 }
 
