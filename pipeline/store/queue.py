@@ -56,6 +56,11 @@ class Queue:
         shown_first = mine.order_by(ReviewItemRow.held_since.nulls_last(), ReviewItemRow.id)
         return [to_item(*row) for row in self._session.execute(shown_first.with_for_update())]
 
+    def peek(self, reviewer: str) -> list[Item]:
+        """All that is under her lease; not locked."""
+        mine = _items().where(ReviewItemRow.held_by == reviewer, OPEN, IS_HELD)
+        return [to_item(*row) for row in self._session.execute(mine)]
+
     def free(self, reviewer: str, which: Which, order: Order) -> Item | None:
         found = _items().where(OPEN, _purposes(which), _fits(which), ~IS_HELD, ~_barred(reviewer))
         return self._first(found.order_by(*_by(order)))

@@ -15,7 +15,25 @@ from workers import logs
 from workers.bootstrap import Dependencies
 from workers.door import Door
 from workers.web import appeals, dead_letters, erasure, ingest, operations, problems, review, verdicts, webhooks
-from workers.web.desk import images, oidc, overview, people, search, sign_in, thresholds, uploads
+from workers.web.desk import (
+    audit,
+    copies,
+    disputes,
+    drift,
+    images,
+    items,
+    letters,
+    models,
+    oidc,
+    overview,
+    people,
+    quality,
+    queue,
+    search,
+    sign_in,
+    thresholds,
+    uploads,
+)
 from workers.web.headers import SecurityHeaders
 from workers.web.limits import BodyLimit, RequestLimit
 
@@ -65,8 +83,17 @@ def create_app(settings: Settings) -> FastAPI:
         sign_in,
         oidc,
         overview,
+        queue,
+        items,
+        copies,
+        disputes,
         people,
         thresholds,
+        quality,
+        drift,
+        letters,
+        audit,
+        models,
         images,
         uploads,
         search,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 
@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.people import KeyRole
-from pipeline.records import ItemState, Label, Lane, Purpose, VerdictKind
+from pipeline.records import ItemState, Label, Purpose
 from pipeline.review.decisions import Statement, decide_unseen
 from pipeline.review.decisions import undo as take_back
-from pipeline.review.items import Item, Order, Reason, SkipReason, Which
+from pipeline.review.items import Item, Reason, SkipReason
 from pipeline.review.queue import claim_next, take
 from pipeline.review.queue import skip as pass_on
 from pipeline.store import Transaction, VerdictView
+from workers.web.asked import Asked
 from workers.web.auth import require_key
 from workers.web.problems import documented
 from workers.web.state import Deps
@@ -29,33 +30,6 @@ router = APIRouter(
 )
 Reviewer = Annotated[str, Depends(require_key(KeyRole.REVIEWER))]
 _ONE = documented(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
-
-
-class Asked(BaseModel):
-    """Which items, and in which order. Without a purpose: all but appeals, which are a queue of their own."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    surface: str | None = Field(default=None, max_length=64)
-    lane: Lane | None = None
-    kind: VerdictKind | None = None
-    format: str | None = Field(default=None, max_length=20)
-    camera_make: str | None = Field(default=None, max_length=200)
-    model_version_id: int | None = None
-    min_hours: float | None = Field(default=None, ge=0, le=100_000, description="Waiting for at least so long.")
-    purpose: Purpose | None = None
-    order: Order = Order.OLDEST
-
-    @property
-    def which(self) -> Which:
-        values = self.model_dump(exclude={"order", "min_hours", "purpose"})
-        min_age = timedelta(hours=self.min_hours) if self.min_hours is not None else None
-        return Which(**values, min_age=min_age, purpose=self.asked_purpose)
-
-    @property
-    def asked_purpose(self) -> Purpose | None:
-        """Golden items are mixed in, not asked for."""
-        return None if self.purpose is Purpose.GOLDEN else self.purpose
 
 
 @dataclass(frozen=True, slots=True)
