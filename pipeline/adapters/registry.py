@@ -16,7 +16,7 @@ from pipeline.errors import Conflict, NotFound, ObjectStoreUnavailable, Rejected
 from pipeline.moderate import CHAMPION
 from pipeline.ports import ObjectStore
 from pipeline.records import ModelVersion
-from pipeline.release import Release, make_scorer
+from pipeline.release import CARD, Release, make_scorer
 from pipeline.score import Scorer
 from pipeline.settings import Settings
 
@@ -114,6 +114,12 @@ class Registry:
                 json.loads(self._read(model, "encoder.json")),
             )
         return self._scorers[model.id]
+
+    def card_text(self, version: ModelVersion) -> str | None:
+        """The release's `MODEL_CARD.md`; None for a refit, which is described by its numbers alone."""
+        if CARD not in version.card.get("files", {}):
+            return None
+        return self._read(version, CARD).decode(errors="replace")
 
     def publish(
         self, release: Release, repository: NetworkRepository, *, actor: str, alias: str | None = CHALLENGER

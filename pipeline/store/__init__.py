@@ -17,15 +17,18 @@ from pipeline.settings import PostgresSettings
 from pipeline.store.accounts import Accounts
 from pipeline.store.appeals import Appeals
 from pipeline.store.audit import audit
+from pipeline.store.audit_log import AuditLog
 from pipeline.store.base import create_store_engine, session_scope
 from pipeline.store.dead_letters import DeadLetter, DeadLetters, LetterFilter
 from pipeline.store.decisions import Decisions
 from pipeline.store.drift import Drift
+from pipeline.store.drift_history import DriftHistory
 from pipeline.store.erasure import Erasure
 from pipeline.store.evidence import Evidence
 from pipeline.store.golden import GoldenItems
 from pipeline.store.inventory import Inventory
 from pipeline.store.jobs import Jobs
+from pipeline.store.model_history import ModelHistory
 from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
 from pipeline.store.policies import Policies, SavedPolicy
 from pipeline.store.quality import Quality
@@ -77,6 +80,9 @@ class Transaction:
         self.policies = Policies(session)
         self.score_counts = ScoreCounts(session)
         self.quality = Quality(session)
+        self.drift_history = DriftHistory(session)
+        self.audit_log = AuditLog(session)
+        self.model_history = ModelHistory(session)
         self.inventory = Inventory(session)
         self.evidence = Evidence(session)
         self.search = Search(session)

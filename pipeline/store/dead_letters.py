@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from pipeline.errors import Conflict, NotFound
 from pipeline.records import Upload
+from pipeline.store.audit import audit
+from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models import DeadLetterRow
 from pipeline.store.uploads import Uploads
 
@@ -63,6 +65,10 @@ class DeadLetters:
             rows = rows.where(DeadLetterRow.created_at >= which.since)
         return [_to_letter(row) for row in self._session.scalars(rows.order_by(DeadLetterRow.id).limit(limit))]
 
+    def reasons(self) -> list[str]:
+        """Of those that wait, by name."""
+        return distinct_values(self._session, DeadLetterRow.reason, DeadLetterRow.resolved_at.is_(None))
+
     def newest(self) -> int:
         """Number of the newest one, 0 if there is none."""
         return self._session.scalars(select(func.coalesce(func.max(DeadLetterRow.id), 0))).one()
@@ -100,7 +106,7 @@ class DeadLetters:
         if row.resolution is not None:
             raise Conflict(f"dead letter {letter_id} was {row.resolution} by {row.resolved_by}")
         row.resolved_at, row.resolution, row.resolved_by = func.now(), resolution, actor
-        self._session.flush()
+        audit(self._session, actor, f"dead_letter.{resolution}", f"dead_letter:{letter_id}", reason=row.reason)
         return row
 
 

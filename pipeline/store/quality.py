@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Date, cast, exists, func, select
+from sqlalchemy import ColumnElement, Date, cast, func, select
 from sqlalchemy.orm import Session, aliased
 
 from pipeline.quality import Reviewed
 from pipeline.records import ItemState, Label, Purpose, VerdictKind
-from pipeline.store.models_review import DecisionRow, RetractionRow, ReviewItemRow
+from pipeline.store.effective import NOT_RETRACTED
+from pipeline.store.models_review import DecisionRow, ReviewItemRow
 from pipeline.store.score_counts import p_bin_of
 from pipeline.thresholds import KnownCount
 
@@ -92,7 +93,7 @@ class Quality:
         order = func.row_number().over(partition_by=DecisionRow.review_item_id, order_by=DecisionRow.id)
         first_two = (
             select(DecisionRow.review_item_id, DecisionRow.reviewer, DecisionRow.label, order.label("place"))
-            .where(DecisionRow.created_at >= since, DecisionRow.is_final.is_(False), _stands())
+            .where(DecisionRow.created_at >= since, DecisionRow.is_final.is_(False), NOT_RETRACTED)
             .cte()
         )
         first, second = aliased(first_two), aliased(first_two)
@@ -125,7 +126,7 @@ class Quality:
                 func.count().filter(is_golden, DecisionRow.label == ReviewItemRow.golden_label),
             )
             .join(ReviewItemRow, ReviewItemRow.id == DecisionRow.review_item_id)
-            .where(DecisionRow.created_at >= since, _stands())
+            .where(DecisionRow.created_at >= since, NOT_RETRACTED)
             .group_by(DecisionRow.reviewer)
             .order_by(DecisionRow.reviewer)
         )
@@ -135,7 +136,7 @@ class Quality:
         """UTC day -> decisions, of the days that had any."""
         day = cast(func.timezone("UTC", DecisionRow.created_at), Date).label("day")
         rows = self._session.execute(
-            select(day, func.count()).where(DecisionRow.created_at >= since, _stands()).group_by(day).order_by(day)
+            select(day, func.count()).where(DecisionRow.created_at >= since, NOT_RETRACTED).group_by(day).order_by(day)
         )
         return [(day, count) for day, count in rows]
 
@@ -152,7 +153,3 @@ class Quality:
 
 def _closed(since: datetime) -> tuple[ColumnElement[bool], ...]:
     return ReviewItemRow.state == ItemState.DECIDED, ReviewItemRow.closed_at >= since
-
-
-def _stands() -> ColumnElement[bool]:
-    return ~exists().where(RetractionRow.decision_id == DecisionRow.id)
