@@ -16,6 +16,9 @@ POLL = 0.25  # s
 PATIENCE = 180.0
 """Seconds after the end of a fault within which everything must have its answer."""
 
+SOAK_PATIENCE = 600.0
+"""The same after all faults in one load, which leave a backlog of most of its uploads."""
+
 STRAY_CONNECTIONS = 5
 """By how many the connections may differ before and after: pools open them as they need them, up to a bound."""
 
@@ -71,7 +74,7 @@ def warm_up(cluster: Cluster, count: int = 20) -> None:
 
 def run(cluster: Cluster, name: str, *, count: int, rate: float, seed: int, faults: Collection[str] = ()) -> Row:
     """Send `count` uploads at `rate` events/s, and `faults` (one of `name` by default) after a quarter of them."""
-    chosen = faults or [name]
+    chosen, patience = faults or [name], SOAK_PATIENCE if faults else PATIENCE
     row = Row(name, wiped=WIPING in chosen)
     before = cluster.connections()
     feed = make_feed(cluster, _slug(name), count, seed=seed)
@@ -84,14 +87,14 @@ def run(cluster: Cluster, name: str, *, count: int, rate: float, seed: int, faul
         row.skipped = str(reason)
     lifted = time.monotonic()
     early = dict(sender.acknowledged)
-    if until(cluster, lambda: lookup(cluster, feed, early).settled, PATIENCE):
+    if until(cluster, lambda: lookup(cluster, feed, early).settled, patience):
         row.recovery = time.monotonic() - lifted
-    until(cluster, lambda: not sender.sending, PATIENCE)
+    until(cluster, lambda: not sender.sending, patience)
     sender.stop()
     until(
         cluster,
         lambda: lookup(cluster, feed, sender.acknowledged).settled and not undelivered(cluster),
-        PATIENCE,
+        patience,
     )
     row.acknowledged, row.refused = len(sender.acknowledged), sender.refused
     row.outcome = lookup(cluster, feed, sender.acknowledged)
