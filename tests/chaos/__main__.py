@@ -49,7 +49,7 @@ def faults(
     count: Annotated[int, typer.Option(help="Distinct uploads under each fault.")] = 500,
     rate: Annotated[float, typer.Option(help="Events per second.")] = 40,
     seed: Annotated[int, typer.Option(help="Of load and order.")] = 0,
-    only: Annotated[str, typer.Option(help="Faults whose name contains this.")] = "",
+    only: Annotated[str, typer.Option(help="Faults whose name contains this; `soak` is one.")] = "",
     soak: Annotated[bool, typer.Option(help="All of them in one load, at the end.")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the rows here too.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table here, as in docs/chaos.md.")] = None,
@@ -66,8 +66,8 @@ def faults(
             rows.append(run(cluster, name, count=count, rate=rate, seed=seed))
             console.print(_line(rows[-1]))
             _save(rows, json_file)
-        if soak and not only:
-            order = random.Random(seed).sample(chosen, len(chosen))
+        if soak and only in SOAK:
+            order = random.Random(seed).sample(list(FAULTS), len(FAULTS))
             status.update(SOAK)
             rows.append(run(cluster, SOAK, count=4 * count, rate=rate, seed=seed, faults=order))
             _save(rows, json_file)
