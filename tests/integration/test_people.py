@@ -14,6 +14,7 @@ from pipeline.people import KeyRole
 from pipeline.records import UploadState, VerdictKind
 from pipeline.store import Stores
 from tests.factories import add_model, add_upload, add_verdict
+from tests.reviewing import waiting
 from tests.servers import settings_for
 from workers.cli import app as cli
 from workers.keys import key_setting
@@ -67,7 +68,7 @@ def item(stores):
         model = add_model(transaction)
         add_verdict(transaction, model, VerdictKind.CAMERA)
         add_verdict(transaction, model, VerdictKind.UNSURE, surface="avatars", key="doubtful.jpg")
-        return transaction.reviews.waiting()[0]
+        return waiting(transaction)[0]
 
 
 @pytest.fixture
@@ -88,23 +89,38 @@ def test_only_the_unsure_wait_for_review_with_their_evidence(web, item):
     assert web.get("/v1/review", params={"surface": "posts"}).json() == []
 
 
-def test_a_decision_closes_the_item_and_a_second_reviewer_may_add_one(web, item):
-    path = f"/v1/review/{item.id}/decision"
-    first = web.post(path, json={"label": "camera", "reviewer": "ann", "note": "sensor dust"})
-    assert first.status_code == 201
+def test_a_platform_with_its_own_desk_claims_decides_takes_back_and_skips(web, item):
+    claimed = web.post("/v1/review/claim", json={"surface": "avatars"}).json()
+    assert (claimed["id"], claimed["purpose"]) == (item.id, "unsure")
+    assert claimed["held_until"] is not None
+    path = f"/v1/review/{item.id}"
+    assert web.post("/v1/review/claim", json={"surface": "posts"}).status_code == 204
+    decided = web.post(f"{path}/decision", json={"label": "camera", "reason": "header_fits", "note": "sensor dust"})
+    assert decided.status_code == 201
     assert web.get("/v1/review").json() == []
-    assert web.post(path, json={"label": "camera", "reviewer": "bob"}).status_code == 201
-    again = web.post(path, json={"label": "not_camera", "reviewer": "ann"})
-    assert again.status_code == 409
-    assert again.json()["type"] == "urn:lenswatch:problem:conflict"
+    again = web.post(f"{path}/decision", json={"label": "not_camera"})
+    assert (again.status_code, again.json()["type"]) == (409, "urn:lenswatch:problem:conflict")
+    assert web.post("/v1/review/undo", json=decided.json()).json()["state"] == "open"
+    assert web.post("/v1/review/undo", json=decided.json()).status_code == 409
+    assert web.post(f"{path}/skip", json={"reason": "needs_expert"}).status_code == 204
+    assert web.post("/v1/review/claim", json={}).status_code == 204, "skipped for good"
+
+
+def test_what_people_decided_stands_beside_the_verdict(web, item):
+    asked = f"/v1/uploads/{item.upload_id}"
+    assert web.get(asked).json()["review"] is None
+    web.post(f"/v1/review/{item.id}/decision", json={"label": "not_camera"})
+    review = web.get(asked).json()["review"]
+    assert review["outcome"] == "not_camera"
+    assert review["decided_at"] is not None
 
 
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
-        ("/v1/review/999/decision", {"label": "camera", "reviewer": "ann"}, 404),
-        ("/v1/review/1/decision", {"label": "unsure", "reviewer": "ann"}, 422),
-        ("/v1/review/1/decision", {"label": "camera"}, 422),
+        ("/v1/review/999/decision", {"label": "camera"}, 404),
+        ("/v1/review/1/decision", {"label": "unsure"}, 422),
+        ("/v1/review/1/decision", {"label": "camera", "reviewer": "ann"}, 422),
         ("/v1/dead-letters/999/replay", {"actor": "ann"}, 404),
         ("/v1/dead-letters/999/drop", {"actor": "ann"}, 404),
     ],
@@ -152,6 +168,16 @@ def test_reviewing_in_a_terminal(command, item, stores):
     assert "doubtful.jpg" not in command("review", "list").output
     again = command("review", "decide", str(item.id), "camera", "--reviewer", "ann")
     assert isinstance(again.exception, Conflict)
+
+
+def test_golden_items_in_a_terminal(command, item):
+    added = command("review", "golden", "add", str(item.upload_id), "not_camera")
+    assert added.exit_code == 0
+    golden = added.output.split()[1].rstrip(":")
+    assert "not_camera" in command("review", "golden", "list").output
+    assert f" {golden} " not in command("review", "list").output
+    assert command("review", "golden", "remove", golden).exit_code == 0
+    assert isinstance(command("review", "golden", "remove", golden).exception, NotFound)
 
 
 def test_dead_letters_in_a_terminal(command, letter, settings):
