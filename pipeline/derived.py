@@ -39,8 +39,11 @@ class PictureStore(Protocol):
         """Raises NotFound where there is nothing to draw: unknown, never decoded, or deleted."""
         ...
 
-    def hold(self, sha256: str) -> None:
-        """Until the transaction ends, nobody erases these bytes' rows. Raises NotFound where somebody has."""
+    def mark_drawn(self, sha256: str) -> None:
+        """Note that there are pictures. Until the transaction ends, nobody erases these bytes' rows.
+
+        Raises NotFound where somebody has.
+        """
         ...
 
     def set_pdq(self, sha256: str, bits: str) -> None: ...
@@ -137,7 +140,7 @@ def _decoded(deps: PictureDeps, drawable: Drawable) -> DecodedImage:
 def _keep(deps: PictureDeps, drawable: Drawable, made: dict[Picture, bytes], bits: str | None) -> None:
     """Store them while the bytes' row is held: an erasure comes before all of them, or after all and finds them."""
     with deps.transaction() as transaction:
-        transaction.evidence.hold(drawable.sha256)
+        transaction.evidence.mark_drawn(drawable.sha256)
         for which, content in made.items():
             key = picture_key(drawable, which)
             deps.objects.put(deps.model_bucket, key, content, content_type=content_type(which))

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from pipeline.ports import Clock
+from pipeline.derived_files import delete_derived
+from pipeline.ports import Clock, ObjectStore
 from pipeline.settings import RetentionSettings
 
 log = structlog.get_logger(__name__)
@@ -31,11 +32,21 @@ class Family(StrEnum):
     AUDIT_LOG = "audit_log"
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What went in one batch."""
+
+    rows: Counter[str]
+    """By table."""
+    drawn: tuple[str, ...] = ()
+    """SHA-256 of images that went and of which there are pictures."""
+
+
 class RetentionStore(Protocol):
     """Runs inside the caller's transaction and never commits; `pipeline.store.Retention`."""
 
-    def remove(self, family: Family, *, before: datetime, limit: int) -> Counter[str]:
-        """Delete the oldest rows from before then, passing over those that somebody holds; returns table -> rows."""
+    def remove(self, family: Family, *, before: datetime, limit: int) -> Removed:
+        """Delete the oldest rows from before then, passing over those that somebody holds."""
         ...
 
 
@@ -47,6 +58,8 @@ class RetentionTransaction(Protocol):
 @dataclass(frozen=True, slots=True)
 class RetentionDeps:
     transaction: Callable[[], AbstractContextManager[RetentionTransaction]]
+    objects: ObjectStore
+    model_bucket: str
     settings: RetentionSettings
     clock: Clock
 
@@ -55,7 +68,7 @@ def remove_expired(deps: RetentionDeps) -> Counter[str]:
     """One run, every batch in its own transaction; returns table -> rows. What is left over is the next run's.
 
     Raises:
-        StoreUnavailable: what is committed by then stays removed.
+        StoreUnavailable, ObjectStoreUnavailable: what is committed by then stays removed.
     """
     removed: Counter[str] = Counter()
     for family, age in _ages(deps.settings):
@@ -63,8 +76,9 @@ def remove_expired(deps: RetentionDeps) -> Counter[str]:
         for _ in range(deps.settings.max_batches):
             with deps.transaction() as transaction:
                 batch = transaction.retention.remove(family, before=before, limit=deps.settings.batch_size)
-            removed += batch
-            if not batch:
+                delete_derived(deps.objects, deps.model_bucket, batch.drawn)  # first: a crash repeats the batch
+            removed += batch.rows
+            if not batch.rows:
                 break
     if removed:
         log.info("expired_rows_removed", **removed)

@@ -305,6 +305,7 @@ def _create_policies_and_counts() -> None:
 
 def _widen_evidence() -> None:
     op.add_column("media", sa.Column("pdq", BIT(256), nullable=True))
+    op.add_column("media", sa.Column("drawn_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index(
         "ix_media_pdq",
         "media",
@@ -346,4 +347,5 @@ def _narrow_evidence() -> None:
     op.drop_index("ix_embeddings_verified", table_name="embeddings")
     op.drop_column("embeddings", "is_verified")
     op.drop_index("ix_media_pdq", table_name="media")
+    op.drop_column("media", "drawn_at")
     op.drop_column("media", "pdq")

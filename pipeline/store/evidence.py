@@ -131,9 +131,9 @@ class Evidence:
             model_id=score.model_version_id if score else None,
         )
 
-    def hold(self, sha256: str) -> None:
-        held = select(MediaRow.sha256).where(MediaRow.sha256 == sha256).with_for_update(read=True)
-        if self._session.scalars(held).one_or_none() is None:
+    def mark_drawn(self, sha256: str) -> None:
+        drawn = update(MediaRow).where(MediaRow.sha256 == sha256).values(drawn_at=func.now()).returning(MediaRow.sha256)
+        if self._session.scalars(drawn).one_or_none() is None:
             raise NotFound("the bytes were erased")
 
     def set_pdq(self, sha256: str, bits: str) -> None:

@@ -132,6 +132,8 @@ class MediaRow(Base):
     detail: Mapped[str]
     pdq: Mapped[str | None] = mapped_column(BIT(PDQ_BITS))
     """Perceptual hash (Meta's PDQ) of images that a person was asked about: near copies differ in few bits."""
+    drawn_at: Mapped[datetime | None]
+    """When pictures of it were last made, which lie in the model bucket; None: there are none."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, delete, exists, literal, or
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from pipeline.records import UploadState
-from pipeline.retention import Family
+from pipeline.retention import Family, Removed
 from pipeline.store.base import Base
 from pipeline.store.models import (
     DeadLetterRow,
@@ -35,7 +35,7 @@ class Retention:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def remove(self, family: Family, *, before: datetime, limit: int) -> Counter[str]:
+    def remove(self, family: Family, *, before: datetime, limit: int) -> Removed:
         chosen = expired(family, before, limit)
         if family is Family.UPLOADS:
             return self._remove_uploads(self._session.scalars(chosen).all())
@@ -43,25 +43,28 @@ class Retention:
         key = tuple_(*table.primary_key)
         with append_only_lifted(self._session):
             gone = self._session.execute(delete(table).where(key.in_(chosen)).returning(literal(1))).all()
-        return +Counter({table.name: len(gone)})
+        return Removed(+Counter({table.name: len(gone)}))
 
-    def _remove_uploads(self, ids: Any) -> Counter[str]:
+    def _remove_uploads(self, ids: Any) -> Removed:
         """With all that hangs on them, and the rows of bytes that no other upload has."""
         if not ids:
-            return Counter()
+            return Removed(Counter())
         uploads = tree(self._session, UPLOADS, ids, lock=True)
         hashes = self._session.scalars(
             select(VerdictRow.sha256).where(among(VerdictRow.upload_id, ids), VerdictRow.sha256.is_not(None))
         ).all()
         removed = remove(self._session, uploads)
-        unused = self._session.scalars(
-            select(MediaRow.sha256).where(
+        unused = self._session.execute(
+            select(MediaRow.sha256, MediaRow.drawn_at)
+            .where(
                 among(MediaRow.sha256, sorted(set(hashes))),
                 ~exists().where(UploadRow.sha256 == MediaRow.sha256),
                 ~exists().where(VerdictRow.sha256 == MediaRow.sha256),
             )
+            .with_for_update()  # whoever draws a picture just now is waited for
         ).all()
-        return removed + remove(self._session, tree(self._session, MEDIA, unused, lock=True))
+        removed += remove(self._session, tree(self._session, MEDIA, [sha256 for sha256, _ in unused], lock=True))
+        return Removed(removed, tuple(sha256 for sha256, drawn_at in unused if drawn_at is not None))
 
 
 def expired(family: Family, before: datetime, limit: int) -> Select[Any]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import itertools
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from PIL import Image
@@ -18,8 +19,11 @@ from pipeline.erase import DERIVED_FILES, Subject, SubjectKind, erase
 from pipeline.errors import NotFound, ObjectStoreUnavailable, RejectReason
 from pipeline.pictures import Picture
 from pipeline.records import ExifFacts, VerdictKind
+from pipeline.retention import RetentionDeps, remove_expired
+from pipeline.settings import RetentionSettings
 from tests import images
 from tests.factories import add_model, add_verdict, make_event, make_examination, make_score
+from tests.fakes import FakeClock
 from tests.servers import settings_for
 from workers.bootstrap import Dependencies
 from workers.tasks.desk import prepare_next
@@ -151,6 +155,18 @@ def test_erasing_an_upload_erases_its_pictures(deps):
     report = erase(deps.erasure, Subject(SubjectKind.CONTENT, digest), actor="tests")
     assert report.complete
     assert report.counts[DERIVED_FILES] == len(Picture)
+    assert names(deps, digest) == []
+    assert len(names(deps, other)) == len(Picture)
+
+
+def test_what_expires_takes_its_pictures_along(deps):
+    upload, digest = put(deps, kind=VerdictKind.CAMERA)
+    waits, other = put(deps)  # for a reviewer, so it stays
+    for one in (upload, waits):
+        prepare(deps.pictures, one.id)
+    settings = RetentionSettings(uploads=timedelta(days=1))
+    clock = FakeClock(datetime.now(UTC) + timedelta(days=2))
+    remove_expired(RetentionDeps(deps.stores.transaction, deps.objects, deps.pictures.model_bucket, settings, clock))
     assert names(deps, digest) == []
     assert len(names(deps, other)) == len(Picture)
 

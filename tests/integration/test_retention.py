@@ -16,7 +16,7 @@ from pipeline.settings import RetentionSettings, Settings
 from pipeline.store import Stores
 from pipeline.store.retention import expired
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FakeObjectStore
 from tests.reviewing import say, waiting
 from tests.servers import settings_for
 
@@ -35,7 +35,7 @@ def in_two_days() -> FakeClock:
 def run(stores, in_two_days):
     def run(**ages) -> Counter[str]:
         settings = RetentionSettings(**{**FOR_EVER, **ages})
-        return remove_expired(RetentionDeps(stores.transaction, settings, in_two_days))
+        return remove_expired(RetentionDeps(stores.transaction, FakeObjectStore(), "models", settings, in_two_days))
 
     return run
 
@@ -164,7 +164,9 @@ def test_what_somebody_holds_is_passed_over(fresh_dsn, in_two_days):
     with stores.transaction() as tx:
         held = tx.uploads.newest("uploads", "held.jpg")
         tx.uploads.requeue(held.id)  # its row is locked until the end of this transaction
-        removed = remove_expired(RetentionDeps(stores.transaction, RetentionSettings(uploads=DAY), in_two_days))
+        removed = remove_expired(
+            RetentionDeps(stores.transaction, FakeObjectStore(), "models", RetentionSettings(uploads=DAY), in_two_days)
+        )
         assert removed["uploads"] == 1
     with stores.transaction() as tx:
         with pytest.raises(NotFound):

@@ -16,6 +16,8 @@ TIME_LIMIT = 1800
 def remove_expired_rows(self: PipelineTask) -> None:
     """Remove a run's worth of expired rows; the use case logs how many."""
     deps = self.dependencies
-    retention = RetentionDeps(deps.stores.transaction, deps.settings.retention, deps.clock)
+    retention = RetentionDeps(
+        deps.stores.transaction, deps.objects, deps.settings.s3.model_bucket, deps.settings.retention, deps.clock
+    )
     for table, rows in remove_expired(retention).items():
         metrics.EXPIRED_ROWS.labels(table).inc(rows)
