@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from html import unescape
 
@@ -17,6 +20,8 @@ from tests.factories import add_model, add_upload, make_examination, make_score
 from tests.servers import settings_for
 from workers.recount import HOUR, recount
 from workers.web.app import create_app
+from workers.web.desk import audit
+from workers.web.desk.markdown import to_html
 
 
 @pytest.fixture
@@ -169,3 +174,257 @@ def test_a_reviewer_sees_no_thresholds(web, stores):
     reviewer = signed_in(web, stores, Role.REVIEWER)
     assert reviewer.get("/thresholds").status_code == 403
     assert save(reviewer).status_code == 403
+
+
+# Quality
+
+
+def decide(sql, item, *said, golden=None, seconds=None, final=False):
+    """Decisions `reviewer:label` on an item, in this order; `~` in front: taken back since."""
+    if golden:
+        sql("UPDATE review_items SET purpose = 'golden', golden_label = :label WHERE id = :id", label=golden, id=item)
+    for one in said:
+        reviewer, label = one.lstrip("~").split(":")
+        [(decision,)] = sql(
+            "INSERT INTO decisions (review_item_id, sha256, reviewer, label, note, seconds, is_final)"
+            " SELECT id, sha256, :reviewer, :label, '', :seconds, :final FROM review_items WHERE id = :id RETURNING id",
+            id=item,
+            reviewer=reviewer,
+            label=label,
+            seconds=seconds,
+            final=final,
+        )
+        if one.startswith("~"):
+            sql("INSERT INTO retractions (decision_id) VALUES (:id)", id=decision)
+
+
+@pytest.fixture
+def items(scored, sql):
+    """Numbers of the eight open items of `posts`."""
+    return [row.id for row in sql("SELECT id FROM review_items ORDER BY id")]
+
+
+def test_sampled_precision_is_told_with_its_interval(lead, items, sql):
+    sql("UPDATE review_items SET purpose = 'sample', kind = 'not_camera', state = 'decided', closed_at = now()")
+    sql("UPDATE review_items SET outcome = 'not_camera' WHERE id <= :last", last=items[5])
+    sql("UPDATE review_items SET outcome = 'camera' WHERE id = :id", id=items[6])  # and nobody could tell of the last
+    [row] = [row for row in rows(lead.get("/quality")) if row[:2] == ["posts", "not camera"]]
+    assert row[2:] == ["6", "7", "85.7 % 48.7 % to 97.4 %", "1"]  # Wilson, 6 of 7
+    sql("UPDATE review_items SET closed_at = now() - interval '40 days'")
+    assert "No sampled item" in words(lead.get("/quality"))
+    assert "No sampled item" not in words(lead.get("/quality?days=60"))
+
+
+def test_agreement_is_of_the_first_two_who_did_not_know_of_each_other(lead, items, sql):
+    decide(sql, items[0], "ann:camera", "bob:camera", "cem:not_camera")
+    decide(sql, items[1], "ann:not_camera", "bob:not_camera")
+    decide(sql, items[2], "ann:camera", "~bob:not_camera", "bob:camera")  # bob took the first one back
+    decide(sql, items[3], "ann:camera", "bob:not_camera")
+    decide(sql, items[3], "lena:camera", final=True)
+    decide(sql, items[4], "ann:camera")
+    decide(sql, items[4], "lena:not_camera", final=True)  # a lead is no second reviewer
+    decide(sql, items[5], "ann:camera", "bob:not_camera", golden="camera")
+    [row] = [row for row in rows(lead.get("/quality")) if row[0] == "posts" and len(row) == 4 and "to" in row[3]]
+    assert row[1:3] == ["4", "75.0 %"]
+    assert row[3].startswith("0.50 ")  # 3 of 4 agree, 1 of 2 by chance
+
+
+def test_reviewers_are_told_apart_by_golden_items_and_time(lead, items, sql):
+    decide(sql, items[0], "ann:camera", "bob:not_camera", golden="camera", seconds=4)
+    decide(sql, items[1], "ann:camera", "bob:cant_tell", golden="camera", seconds=8)
+    decide(sql, items[2], "ann:not_camera", seconds=60)
+    decide(sql, items[3], "~ann:not_camera", seconds=900)
+    found = {row[0]: row[1:] for row in rows(lead.get("/quality")) if row and row[0] in ("ann", "bob")}
+    assert found["ann"][:4] == ["3", "8.0", "49.6", "2"]
+    assert found["ann"][4].startswith("100.0 % ")
+    assert (found["bob"][0], found["bob"][4][:5]) == ("2", "0.0 %")
+    assert "5 decisions in the last 30 days" in words(lead.get("/quality"))
+
+
+def test_the_backlog_has_an_age(lead, items, sql):
+    sql("UPDATE review_items SET created_at = now() - interval '3 days' WHERE id = :id", id=items[0])
+    sql("UPDATE review_items SET purpose = 'golden', golden_label = 'camera' WHERE id = :id", id=items[1])
+    assert ["posts", "unsure", "7", "3 d"] in rows(lead.get("/quality"))
+
+
+# Drift
+
+
+def test_drift_is_plotted_with_its_limits_and_alerts_say_why(lead, stores, sql):
+    statistic = {"name": "format_psi", "count": 80, "value": 0.7, "limit": 0.2, "p_value": 1e-6, "note": ""}
+    with stores.transaction() as tx:
+        model = add_model(tx)
+        now = sql("SELECT date_trunc('hour', now())")[0][0]
+        for hours, value in ((3, 0.1), (2, None), (1, 0.7)):
+            told = {"format_psi": statistic | {"value": value, "note": "" if value else "too few images: 3 of 50"}}
+            told |= {"own_statistic": {"name": "own_statistic", "count": 80, "value": None, "note": "no reference"}}
+            why = ["posts: format_psi is 0.7, limit 0.2"] if value == 0.7 else []
+            start = now - hours * HOUR
+            window = {"start": start, "end": start + HOUR, "count": 80, "statistics": told, "alerts": why}
+            tx.drift.save_snapshot(model_id=model.id, surface="posts", **window)
+    listed = lead.get("/drift")
+    assert "posts: format_psi is 0.7, limit 0.2" in words(listed)
+    assert "<svg" not in listed.text
+    page = lead.get("/drift?surface=posts")
+    assert "measured in 2 of 3 windows, beyond its limit in 1" in page.text
+    assert "0.700, limit 0.200, probability of as much by chance 1e-06 (80 images)" in words(page)
+    assert "not measured. no reference" in words(page)
+    assert "None in the last 7 days" in words(lead.get("/drift?surface=avatars"))
+
+
+# Models
+
+
+@pytest.fixture
+def two_models(stores):
+    """A champion, and a refit of it that its gate refused."""
+    check = {
+        "name": "not_camera_recall",
+        "slice": "confirmed AI images",
+        "passed": False,
+        "count": 60,
+        "note": "3 may slip",
+    }
+    check |= {"champion": 0.9, "challenger": 0.7, "challenger_low": 0.57, "challenger_high": 0.81}
+    check |= {"changed_for_worse": 12, "changed_for_better": 0}
+    gate = {"passed": False, "checks": [check]}
+    with stores.transaction() as tx:
+        first = add_model(tx, name="first", card={"fit_photos": 1025, "data": "pretext"})
+        refit = add_model(tx, name="refit-1", base_id=first.id, card={"gate": gate, "calibration_makes": {"Sony": 9}})
+        tx.versions.point("champion", first.id, actor="cli", reason="published")
+        tx.versions.point("challenger", refit.id, actor="retrain", reason="refit of first")
+
+
+def test_models_are_shown_with_who_moved_what_and_why_the_gate_refused(lead, two_models):
+    listed = {row[0]: row for row in rows(lead.get("/models"))}
+    assert listed["first"][1:6] == ["champion", "–", "1, 1", "1025", "–"]
+    assert (listed["refit-1"][2], listed["refit-1"][6]) == ("first", "failed 1 of 1")
+    assert "refit of first" in words(lead.get("/models"))
+    page = lead.get("/models/refit-1")
+    assert next(row[:9] for row in rows(page) if row[0] == "not camera recall") == [
+        "not camera recall",
+        "confirmed AI images",
+        "no",
+        "60",
+        "0.9",
+        "0.7",
+        "0.57 to 0.81",
+        "12",
+        "0",
+    ]
+    assert '{"Sony": 9}' in words(page)
+    assert lead.get("/models/nothing").status_code == 404
+
+
+def test_an_admin_promotes_and_rolls_back_with_a_reason(admin, two_models, stores, sql):
+    assert admin.post("/models/promote", data={"version": "refit-1", "reason": " "}).status_code == 422
+    assert admin.post("/models/promote", data={"version": "refit-1", "reason": "looked at it"}).status_code == 303
+    with stores.transaction() as tx:
+        assert tx.versions.aliases() == {"champion": "refit-1"}
+    rollback = {"reason": "too many alarms"}
+    assert admin.post("/models/rollback", data=rollback | {"champion": "first"}).status_code == 409
+    assert admin.post("/models/rollback", data=rollback | {"champion": "refit-1"}).status_code == 303
+    with stores.transaction() as tx:
+        assert tx.versions.aliases() == {"champion": "first"}
+    moved = sql("SELECT actor, detail ->> 'reason' FROM audit_log WHERE subject = 'model:champion' ORDER BY id DESC")
+    assert [tuple(row) for row in moved][:2] == [("ada", "too many alarms"), ("ada", "looked at it")]
+
+
+def test_a_lead_moves_no_model(lead, two_models, stores):
+    assert "Make it the champion" not in lead.get("/models").text
+    assert lead.post("/models/promote", data={"version": "refit-1", "reason": "x"}).status_code == 403
+    assert lead.post("/models/rollback", data={"champion": "first", "reason": "x"}).status_code == 403
+
+
+def test_a_card_is_read_out_without_what_it_could_run():
+    html = to_html(
+        "# Title\n\n<script>x</script> [a](javascript:x)\n\n|a|\n|-:|\n|1|\n\n![p](https://example.org/p.png)"
+    )
+    assert "<h3>Title</h3>" in html
+    assert '<th scope="col">a</th>' in html
+    for forbidden in ("<script", 'href="javascript', "<img", "style="):
+        assert forbidden not in html
+
+
+# Dead letters
+
+
+@pytest.fixture
+def letters(stores):
+    """Numbers of three letters: two of a lost worker, one of an event that nobody understood."""
+    with stores.transaction() as tx:
+        for _ in range(2):
+            tx.results.bury(add_upload(tx).id, stage="moderate", reason="WorkerLost", detail="no attempt lived")
+        payload = {"fields": {"event": "<b>{"}, "lane": "live"}
+        tx.dead_letters.bury_event(stage="event", reason="InvalidEvent", detail="no JSON", payload=payload)
+        return [letter.id for letter in tx.dead_letters.waiting()]
+
+
+def test_letters_are_filtered_and_shown_whole(lead, letters):
+    assert [row[1] for row in rows(lead.get("/letters"))[1:]] == [str(letter) for letter in letters]
+    assert [row[4] for row in rows(lead.get("/letters?reason=InvalidEvent"))[1:]] == ["InvalidEvent"]
+    assert [row[1] for row in rows(lead.get(f"/letters?after={letters[1]}"))[1:]] == [str(letters[2])]
+    assert "None waits" in words(lead.get("/letters?since=2999-01-01"))
+    page = lead.get(f"/letters/{letters[2]}")
+    assert "&lt;b&gt;{" in page.text
+    assert lead.get("/letters/999").status_code == 404
+
+
+def test_ticked_letters_are_done_again_together_or_not_at_all(lead, letters, stores, sql):
+    form = {"action": "replay", "letter": letters[:2], "back": "/letters?reason=WorkerLost"}
+    answer = lead.post("/letters/resolve", data=form)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/letters?reason=WorkerLost&done=2+queued+again")
+    assert lead.post("/letters/resolve", data={"action": "drop", "letter": letters}).status_code == 409
+    with stores.transaction() as tx:
+        assert [letter.id for letter in tx.dead_letters.waiting()] == letters[2:]
+    elsewhere = {"action": "drop", "letter": letters[2:], "back": "//example.org"}
+    assert lead.post("/letters/resolve", data=elsewhere).headers["Location"].startswith("/letters?")
+    done = sql("SELECT actor, action, subject FROM audit_log WHERE subject LIKE 'dead_letter:%' ORDER BY id")
+    assert [tuple(row) for row in done] == [
+        *[("lena", "dead_letter.replayed", f"dead_letter:{letter}") for letter in letters[:2]],
+        ("lena", "dead_letter.dropped", f"dead_letter:{letters[2]}"),
+    ]
+    assert lead.post("/letters/resolve", data={"action": "drop"}).status_code == 422
+
+
+# Audit log
+
+
+@pytest.fixture
+def entries(lead, sql):
+    """Number 1 is the lead's account."""
+    sql(
+        "INSERT INTO audit_log (actor, action, subject, detail, created_at) SELECT 'ann', 'review.decided',"
+        " 'review_item:' || n, jsonb_build_object('note', '=1+' || n), timestamptz '2026-01-01' + n * interval '1 day'"
+        " FROM generate_series(0, 249) n"
+    )
+    sql("INSERT INTO audit_log (actor, action, subject, detail) VALUES ('=bob', 'x.y', 'model:champion', '{}')")
+
+
+def test_the_log_is_read_page_by_page_and_by_filter(lead, entries):
+    page, seen = lead.get("/audit"), []
+    while True:
+        seen += [int(row[0]) for row in rows(page)[1:]]
+        older = re.search(r'href="\?([^"]*before=[^"]*)"', page.text)
+        if not older:
+            break
+        page = lead.get(f"/audit?{unescape(older[1])}")
+    assert seen == list(range(252, 0, -1))
+    assert len(rows(lead.get("/audit?actor=%3Dbob"))) == 2
+    assert [row[4] for row in rows(lead.get("/audit?subject=review_item:7"))[1:]] == ["review_item:7"]
+    of_two_days = rows(lead.get("/audit?since=2026-01-03&until=2026-01-04"))[1:]
+    assert [row[4] for row in of_two_days] == ["review_item:3", "review_item:2"]
+
+
+def test_an_export_has_all_of_it_and_is_itself_written_down(lead, entries, sql, monkeypatch):
+    monkeypatch.setattr(audit, "BATCH", 100)
+    answer = lead.post("/audit/export", data={"format": "jsonl"})
+    exported = [json.loads(line) for line in answer.text.splitlines()]
+    assert [entry["id"] for entry in exported] == list(range(1, 253))
+    assert exported[4]["detail"] == {"note": "=1+3"}
+    assert re.search(r'filename="lenswatch-audit-\w+\.jsonl"', answer.headers["Content-Disposition"])
+    found = csv.reader(io.StringIO(lead.post("/audit/export", data={"format": "csv", "actor": "=bob"}).text))
+    assert [row[2] for row in found] == ["actor", "'=bob"]
+    taken = sql("SELECT actor, detail FROM audit_log WHERE action = 'audit.exported' ORDER BY id")
+    assert [row.actor for row in taken] == ["lena", "lena"]
+    assert taken[1].detail == {"format": "csv", "filters": {"actor": "=bob"}}
