@@ -181,7 +181,7 @@ class SignInSettings(BaseModel):
     """Without a request."""
     local_accounts: bool = True
     """Sign in with a password that this deployment keeps (argon2id)."""
-    oidc_issuer: HttpUrl | None = None
+    oidc_issuer: Annotated[HttpUrl | None, BeforeValidator(lambda said: said or None)] = None
     """OpenID Connect provider; its `/.well-known/openid-configuration` says the rest. None: no such sign-in."""
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr | None = None
