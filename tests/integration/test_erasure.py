@@ -23,12 +23,15 @@ from pipeline.erase import (
 )
 from pipeline.mention import Terms
 from pipeline.records import EventKind, UploadEvent, VerdictKind
+from pipeline.review.decisions import undo
+from pipeline.review.items import SkipReason
+from pipeline.review.queue import skip, take
 from pipeline.settings import Settings
 from pipeline.store import erasure as erasure_store
 from pipeline.store import models_review, removal
 from pipeline.store.base import Base
 from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
-from tests.reviewing import say, waiting
+from tests.reviewing import SETTINGS, say, waiting
 from tests.servers import settings_for
 from tests.unit.test_mention import CASES
 from workers.bootstrap import Dependencies
@@ -45,6 +48,12 @@ NAMES_NOBODY = {
     "job_runs": "our own jobs",
     "erasures": "what an erasure leaves on purpose; test_the_record_says_nothing_of_whom",
     "alembic_version": "the schema's",
+    "accounts": "who works at the desk",
+    "sessions": "their browsers",
+    "surface_policies": "what leads set",
+    "score_counts": "sums over a surface's hour",
+    "review_skips": "reviewers, and reasons from a list",
+    "retractions": "numbers alone",
 }
 """Tables with text in which an uploader, an object or bytes have no place."""
 
@@ -123,6 +132,17 @@ def reviewed(tx, model, who, examination) -> None:
     add_verdict(tx, model, VerdictKind.UNSURE, examination=examination, uploader_id=who, **event)
     [item] = waiting(tx)
     say(tx, item.id, note=f"{who} sent the raw file")
+    appealed(tx, item.upload_id, who)
+
+
+def appealed(tx, upload_id, who) -> None:
+    """Skipped by one reviewer, decided by another one who took it back."""
+    appeal = {"statement": f"{who} was there", "appellant": who, "submitted_by": "platform"}
+    item_id = tx.appeals.open(upload_id, decisions_needed=1, **appeal).item_id
+    take(tx, item_id, "eve", SETTINGS.review)
+    skip(tx, item_id, "eve", SkipReason.KNOWS_UPLOADER)
+    say(tx, item_id, "bob", note=f"{who} again")
+    undo(tx, "bob", SETTINGS)
 
 
 def announce(deps: Dependencies) -> None:
@@ -155,19 +175,22 @@ def test_nothing_of_the_uploader_is_left_and_everything_of_others(world):
     assert (report.remaining, report.complete) == ({}, True)
     assert world.hits("erin-7", KEY, hashes=(world.own,)) == {}
     assert world.hits("otto") == before
-    assert world.scalar("SELECT count(*) FROM audit_log WHERE subject ~ '^(upload|review_item):'") == 2, "otto's"
+    assert world.scalar("SELECT count(*) FROM audit_log WHERE subject ~ '^(upload|review_item):'") == 5, "otto's"
     assert report.counts == {
         "announcements": 4,
-        "audit_log": 2,  # the decision's and the other subject's go with their rows, and are not counted
+        "appeals": 1,
+        "audit_log": 3,  # the decision's and the other subject's go with their rows, and are not counted
         "dead_letters": 2,
-        "decisions": 1,
+        "decisions": 2,
         "deletions": 1,
         DERIVED_FILES: 1,
         "embeddings": 1,
         "exif": 1,
         "media": 1,
-        "outbox": 1,
-        "review_items": 1,
+        "outbox": 2,
+        "retractions": 1,
+        "review_items": 2,
+        "review_skips": 1,
         "scores": 1,
         "training_members": 1,
         "uploads": 4,
@@ -271,10 +294,11 @@ def test_what_waits_for_the_ledger_stays_acknowledged_if_it_is_somebody_elses(wo
 
 
 UPLOAD_TREE = ("uploads", "announcements", "verdicts", "review_items", "decisions", "outbox", "dead_letters")
+REVIEW_TREE = ("appeals", "retractions", "review_skips")
 MEDIA_TREE = ("media", "exif", "scores", "embeddings", "training_members")
 
 
-@pytest.mark.parametrize("forgotten", [*UPLOAD_TREE, *MEDIA_TREE, "audit_log", "deletions"])
+@pytest.mark.parametrize("forgotten", [*UPLOAD_TREE, *REVIEW_TREE, *MEDIA_TREE, "audit_log", "deletions"])
 def test_a_table_that_is_forgotten_is_found(world, monkeypatch, forgotten):
     """Each delete is taken out in turn: Postgres refuses, or the search finds what stayed."""
 
