@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import ARRAY, CompoundSelect, ScalarSelect, Text, cast, func, select, true, union, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    CompoundSelect,
+    Float,
+    Integer,
+    ScalarSelect,
+    Select,
+    Text,
+    bindparam,
+    func,
+    select,
+    true,
+    union,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from pipeline.errors import NotFound
@@ -61,28 +76,24 @@ class Evidence:
         Raises:
             NotFound: no such upload.
         """
-        row = self._session.get(UploadRow, upload_id)
+        row = self._session.execute(_KNOWN, {"upload_id": upload_id}).one_or_none()
         if row is None:
             raise NotFound(f"upload {upload_id}")
-        verdict, model = self._verdict(upload_id)
-        sha256 = verdict.sha256 if verdict else None
-        media = self._session.get(MediaRow, sha256) if sha256 else None
-        exif = self._session.get(ExifRow, sha256) if sha256 else None
-        score = self._session.get(ScoreRow, (sha256, model.id)) if sha256 and model else None
+        upload, verdict, model, media, exif, score = row
         items = self._open_items(upload_id)
-        copies = self.near_copies(sha256, bits=near_bits, limit=NEAR_COPIES) if sha256 else []
+        copies = self.near_copies(media.sha256, bits=near_bits, limit=NEAR_COPIES) if media else []
         near = {copy.sha256 for copy in copies}
         return Findings(
-            upload=to_upload(row),
-            sha256=sha256,
+            upload=to_upload(upload),
+            sha256=verdict.sha256 if verdict else None,
             media=_to_media(media) if media else None,
             exif=to_exif(exif) if exif else None,
-            verdict=_to_verdict(verdict, model) if verdict and model else None,
+            verdict=_to_verdict(verdict, model) if verdict else None,
             score=to_score(score) if score else None,
             earlier_verdicts=self._earlier_verdicts(upload_id),
-            neighbours=self._neighbours(sha256, model.encoder_version) if sha256 and model else (),
+            neighbours=self._neighbours(media.sha256, model.encoder_version) if media else (),
             near_copies=tuple(copy for copy in copies if copy.upload_id != upload_id),
-            decisions=self._decisions(sha256, near, items, blind=blind) if sha256 else (),
+            decisions=self._decisions(media.sha256, near, items, blind=blind) if media else (),
             open_items=items,
         )
 
@@ -92,30 +103,15 @@ class Evidence:
         Of deleted objects, none.
         """
         distances = {sha256: 0} | self._near(sha256, bits)
-        rows = self._session.execute(
-            select(UploadRow, VerdictRow.kind, ReviewItemRow)
-            .outerjoin(VerdictRow, (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None))
-            .outerjoin(ReviewItemRow, ReviewItemRow.id == _item_to_decide(UploadRow.id))
-            .where(UploadRow.id.in_(_uploads_of(list(distances), limit)), UploadRow.deleted_at.is_(None))
-        )
+        rows = self._session.execute(_COPIES, {"hashes": list(distances), "most": limit})
         copies = [_to_copy(upload, kind, item, distances[str(upload.sha256)]) for upload, kind, item in rows]
         return sorted(copies, key=lambda copy: (copy.distance, copy.sha256 != sha256, copy.item_id is None))[:limit]
 
     def drawable(self, upload_id: int) -> Drawable:
-        row = self._session.execute(
-            select(UploadRow, MediaRow, ExifRow, ScoreRow)
-            .join(VerdictRow, (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None))
-            .join(MediaRow, MediaRow.sha256 == VerdictRow.sha256)
-            .outerjoin(ExifRow, ExifRow.sha256 == MediaRow.sha256)
-            .outerjoin(
-                ScoreRow,
-                (ScoreRow.sha256 == MediaRow.sha256) & (ScoreRow.model_version_id == VerdictRow.model_version_id),
-            )
-            .where(UploadRow.id == upload_id)
-        ).one_or_none()
-        if row is None:
+        row = self._session.execute(_KNOWN, {"upload_id": upload_id}).one_or_none()
+        if row is None or row[3] is None:
             raise NotFound(f"there are no pictures of upload {upload_id}: no bytes of it were looked at")
-        upload, media, exif, score = row
+        upload, _, _, media, exif, score = row
         if upload.deleted_at is not None:
             raise NotFound(f"the object of upload {upload_id} was deleted")
         if media.rejected is not None or media.width is None or media.height is None:
@@ -164,77 +160,28 @@ class Evidence:
         """Give a claim back: a server was away."""
         self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(prepared_at=None))
 
-    def _verdict(self, upload_id: int) -> tuple[VerdictRow, ModelVersionRow] | tuple[None, None]:
-        row = self._session.execute(
-            select(VerdictRow, ModelVersionRow)
-            .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
-            .where(VerdictRow.upload_id == upload_id, VerdictRow.superseded_at.is_(None))
-        ).one_or_none()
-        return (row[0], row[1]) if row else (None, None)
-
     def _earlier_verdicts(self, upload_id: int) -> tuple[EarlierVerdict, ...]:
-        rows = self._session.execute(
-            select(VerdictRow, ModelVersionRow.name, ScoreRow.p_value, ScoreRow.log_likelihood)
-            .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
-            .outerjoin(
-                ScoreRow,
-                (ScoreRow.sha256 == VerdictRow.sha256) & (ScoreRow.model_version_id == VerdictRow.model_version_id),
-            )
-            .where(VerdictRow.upload_id == upload_id, VerdictRow.superseded_at.is_not(None))
-            .order_by(VerdictRow.id.desc())
-            .limit(EARLIER)
-        )
         return tuple(
             EarlierVerdict(name, VerdictKind(row.kind), p_value, log_likelihood, row.created_at)
-            for row, name, p_value, log_likelihood in rows
+            for row, name, p_value, log_likelihood in self._session.execute(_EARLIER, {"upload_id": upload_id})
         )
 
     def _neighbours(self, sha256: str, encoder_version: int) -> tuple[Neighbour, ...]:
         """The verified photographs whose embedding is nearest; of the same bytes, none."""
-        own = select(EmbeddingRow.embedding).where(
-            EmbeddingRow.sha256 == sha256, EmbeddingRow.encoder_version == encoder_version
-        )
-        embedding = self._session.scalars(own).one_or_none()
-        if embedding is None:  # retention may have removed it
-            return ()
         self._search_widely()
-        distance = EmbeddingRow.embedding.l2_distance(embedding)
-        nearest = (
-            select(EmbeddingRow.sha256, distance.label("distance"))
-            .where(EmbeddingRow.is_verified, EmbeddingRow.encoder_version == encoder_version)
-            .order_by(distance)
-            .limit(NEIGHBOURS + 1)  # the image itself may be among them
-            .subquery()
-        )
-        rows = self._session.execute(
-            select(nearest.c.distance, ExifRow.make, ExifRow.model, _shown_upload(nearest.c.sha256))
-            .outerjoin(ExifRow, ExifRow.sha256 == nearest.c.sha256)
-            .where(nearest.c.sha256 != sha256)
-            .order_by(nearest.c.distance)
-            .limit(NEIGHBOURS)
-        )
+        rows = self._session.execute(_NEIGHBOURS, {"own": sha256, "encoder": encoder_version})
         return tuple(Neighbour(upload_id, make, model, distance) for distance, make, model, upload_id in rows)
 
     def _near(self, sha256: str, bits: int) -> dict[str, int]:
         """SHA-256 -> PDQ bits that differ, of other bytes that look alike."""
-        hashed = self._session.scalars(select(MediaRow.pdq).where(MediaRow.sha256 == sha256)).one_or_none()
-        if hashed is None:
-            return {}
         self._search_widely()
-        distance = MediaRow.pdq.hamming_distance(hashed)
-        nearest = (
-            select(MediaRow.sha256, distance.label("distance"))
-            .where(MediaRow.pdq.is_not(None))
-            .order_by(distance)
-            .limit(SEARCHED)
-            .subquery()
-        )
-        rows = self._session.execute(select(nearest).where(nearest.c.distance <= bits, nearest.c.sha256 != sha256))
-        return {found: round(distance) for found, distance in rows}
+        return {
+            found: round(distance) for found, distance in self._session.execute(_NEAR, {"own": sha256, "bits": bits})
+        }
 
     def _search_widely(self) -> None:
-        for name, value in (("ef_search", str(SEARCHED)), ("iterative_scan", "strict_order")):
-            self._session.execute(select(func.set_config(f"hnsw.{name}", value, True)))
+        wide, strict = (func.set_config(f"hnsw.{name}", value, True) for name, value in _SEARCH.items())
+        self._session.execute(select(wide, strict))
 
     def _open_items(self, upload_id: int) -> tuple[OpenItem, ...]:
         rows = self._session.execute(
@@ -263,14 +210,21 @@ class Evidence:
         return tuple(_to_decision(row, upload_id, purpose, sha256) for row, upload_id, purpose in rows)
 
 
-def _uploads_of(hashes: Sequence[str], limit: int) -> CompoundSelect[int]:
+# Statements are built once: building them takes longer than Postgres takes to answer.
+
+
+def _score_of(verdict: type[VerdictRow]) -> ColumnElement[bool]:
+    return (ScoreRow.sha256 == verdict.sha256) & (ScoreRow.model_version_id == verdict.model_version_id)
+
+
+def _uploads_of(hashes: ColumnElement[Sequence[str]], most: ColumnElement[int]) -> CompoundSelect[int]:
     """Ids of uploads of these bytes: some of each, however many there are, and those that wait in the queue."""
-    wanted = select(func.unnest(cast(hashes, ARRAY(Text))).label("sha256")).subquery()
-    some = select(UploadRow.id).where(UploadRow.sha256 == wanted.c.sha256, UploadRow.deleted_at.is_(None)).limit(limit)
+    wanted = select(func.unnest(hashes).label("sha256")).subquery()
+    some = select(UploadRow.id).where(UploadRow.sha256 == wanted.c.sha256, UploadRow.deleted_at.is_(None))
     waiting = select(ReviewItemRow.upload_id).where(
         ReviewItemRow.sha256 == wanted.c.sha256, ReviewItemRow.state == ItemState.OPEN
     )
-    each = some.lateral(), waiting.limit(limit).lateral()
+    each = (rows.limit(most).lateral() for rows in (some, waiting))
     return union(*(select(rows.c[0]).select_from(wanted).join(rows, true()) for rows in each))
 
 
@@ -291,6 +245,65 @@ def _shown_upload(sha256: SQLColumn) -> ScalarSelect[int]:
     """Id of an upload whose object, with these bytes, is still there."""
     alive = select(UploadRow.id).where(UploadRow.sha256 == sha256, UploadRow.deleted_at.is_(None))
     return alive.limit(1).scalar_subquery()
+
+
+def _nearest_by_pdq() -> Select[str, float]:
+    own = select(MediaRow.pdq).where(MediaRow.sha256 == bindparam("own")).scalar_subquery()
+    distance = MediaRow.pdq.op("<~>", return_type=Float())(own)
+    nearest = select(MediaRow.sha256, distance.label("distance")).where(MediaRow.pdq.is_not(None))
+    found = nearest.order_by(distance).limit(SEARCHED).subquery()
+    return select(found).where(found.c.distance <= bindparam("bits"), found.c.sha256 != bindparam("own"))
+
+
+def _nearest_by_embedding() -> Select[float, str, str, int]:
+    its = aliased(EmbeddingRow)
+    key = (its.sha256 == bindparam("own"), its.encoder_version == bindparam("encoder"))
+    distance = EmbeddingRow.embedding.op("<->", return_type=Float())(
+        select(its.embedding).where(*key).scalar_subquery()
+    )
+    nearest = select(EmbeddingRow.sha256, distance.label("distance")).where(
+        EmbeddingRow.is_verified, EmbeddingRow.encoder_version == bindparam("encoder")
+    )
+    found = nearest.order_by(distance).limit(NEIGHBOURS + 1).subquery()  # the image itself may be among them
+    return (
+        select(found.c.distance, ExifRow.make, ExifRow.model, _shown_upload(found.c.sha256))
+        .outerjoin(ExifRow, ExifRow.sha256 == found.c.sha256)
+        .where(found.c.sha256 != bindparam("own"), found.c.distance.is_not(None))  # retention may have removed its own
+        .order_by(found.c.distance)
+        .limit(NEIGHBOURS)
+    )
+
+
+_SEARCH = {"ef_search": str(SEARCHED), "iterative_scan": "strict_order"}
+_CURRENT = (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None)
+_KNOWN = (
+    select(UploadRow, VerdictRow, ModelVersionRow, MediaRow, ExifRow, ScoreRow)
+    .outerjoin(VerdictRow, _CURRENT)
+    .outerjoin(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
+    .outerjoin(MediaRow, MediaRow.sha256 == VerdictRow.sha256)
+    .outerjoin(ExifRow, ExifRow.sha256 == VerdictRow.sha256)
+    .outerjoin(ScoreRow, _score_of(VerdictRow))
+    .where(UploadRow.id == bindparam("upload_id"))
+)
+_EARLIER = (
+    select(VerdictRow, ModelVersionRow.name, ScoreRow.p_value, ScoreRow.log_likelihood)
+    .join(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)
+    .outerjoin(ScoreRow, _score_of(VerdictRow))
+    .where(VerdictRow.upload_id == bindparam("upload_id"), VerdictRow.superseded_at.is_not(None))
+    .order_by(VerdictRow.id.desc())
+    .limit(EARLIER)
+)
+_COPIES = (
+    select(UploadRow, VerdictRow.kind, ReviewItemRow)
+    .outerjoin(VerdictRow, _CURRENT)
+    .outerjoin(ReviewItemRow, ReviewItemRow.id == _item_to_decide(UploadRow.id))
+    .where(
+        UploadRow.id.in_(_uploads_of(bindparam("hashes", type_=ARRAY(Text)), bindparam("most", type_=Integer))),
+        UploadRow.deleted_at.is_(None),
+    )
+)
+_NEAR = _nearest_by_pdq()
+_NEIGHBOURS = _nearest_by_embedding()
 
 
 def _to_media(row: MediaRow) -> Media:

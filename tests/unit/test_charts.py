@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +27,12 @@ def over_time(*values):
 def marker_x(svg):
     [marker] = [group for group in svg.iter("g") if group.get("class") == "chart-marker"]
     return float(marker.find("line").get("x1")), marker.find("text").text
+
+
+def heights(svg):
+    """Of a histogram's bars, px."""
+    [path] = [path for path in svg.iter("path") if path.get("class") == "chart-bar"]
+    return [float(base) - float(top) for base, top in re.findall(r"M[\d.]+ ([\d.]+)V([\d.]+)", path.get("d"))]
 
 
 PICTURES = {
@@ -62,12 +69,12 @@ def test_a_marker_stands_where_its_value_is(marker, x, label):
 
 def test_one_far_value_does_not_squeeze_the_others():
     svg = drawn(histogram([*np.linspace(0, 1, 200), -1e6], **WORDS))
-    assert sum(rect.get("class") == "chart-bar" for rect in svg.iter("rect")) > 30
+    assert len(heights(svg)) > 30
 
 
 def test_bars_of_a_histogram_hold_every_value():
     svg = drawn(histogram([0] * 30 + [1] * 10, bins=2, limits=(0, 1), **WORDS))
-    tall, short = (float(rect.get("height")) for rect in svg.iter("rect"))
+    tall, short = heights(svg)
     assert tall == pytest.approx(3 * short, abs=0.2)
 
 
