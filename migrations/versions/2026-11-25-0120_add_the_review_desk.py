@@ -60,6 +60,7 @@ def upgrade() -> None:
     _create_review_tables()
     _create_policies_and_counts()
     _widen_evidence()
+    _index_searches()
     for table in APPEND_ONLY:
         op.execute(
             f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
@@ -71,6 +72,7 @@ def downgrade() -> None:
     """Items that only this version knows go, with their decisions; of the others the first decision of each stays."""
     op.execute("SET LOCAL lock_timeout = '4s'")
     op.execute("SET LOCAL lenswatch.erasure = 'on'")
+    _unindex_searches()
     op.drop_table("score_counts")
     op.drop_table("surface_policies")
     op.drop_table("appeals")
@@ -349,3 +351,16 @@ def _narrow_evidence() -> None:
     op.drop_index("ix_media_pdq", table_name="media")
     op.drop_column("media", "drawn_at")
     op.drop_column("media", "pdq")
+
+
+def _index_searches() -> None:
+    """In the order in which pages show them: an uploader may have very many uploads."""
+    op.drop_index("ix_uploads_uploader_id", table_name="uploads")
+    op.create_index("ix_uploads_uploader_id_id", "uploads", ["uploader_id", "id"])
+    op.create_index("ix_dead_letters_open", "dead_letters", ["id"], postgresql_where=sa.text("resolved_at IS NULL"))
+
+
+def _unindex_searches() -> None:
+    op.drop_index("ix_dead_letters_open", table_name="dead_letters")
+    op.drop_index("ix_uploads_uploader_id_id", table_name="uploads")
+    op.create_index("ix_uploads_uploader_id", "uploads", ["uploader_id"])

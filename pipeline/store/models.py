@@ -32,7 +32,7 @@ class UploadRow(Base):
         one_of("lane", Lane),
         Index(None, "sha256"),
         Index(None, "received_at"),
-        Index(None, "uploader_id"),
+        Index(None, "uploader_id", "id"),
         Index("ix_uploads_unfinished", "lane", "updated_at", postgresql_where=text("state IN ('queued', 'scoring')")),
         Index(
             "ix_uploads_postponed", "not_before", postgresql_where=text("state = 'queued' AND not_before IS NOT NULL")
@@ -233,6 +233,7 @@ class DeadLetterRow(Base):
     __tablename__ = "dead_letters"
     __table_args__ = (
         Index("uq_dead_letters_open", "upload_id", unique=True, postgresql_where=text("resolved_at IS NULL")),
+        Index("ix_dead_letters_open", "id", postgresql_where=text("resolved_at IS NULL")),
         Index("ix_dead_letters_waiting", "reason", "id", postgresql_where=text("resolved_at IS NULL")),
         one_of("resolution", "replayed", "dropped"),
         Index(None, "upload_id"),
