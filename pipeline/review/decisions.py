@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.errors import Conflict, NotFound
@@ -46,16 +47,30 @@ def decide_unseen(desk: Desk, item_id: int, reviewer: str, said: Statement, sett
     return _say(desk, item, reviewer, said, settings)
 
 
-def decide_copies(desk: Desk, item_ids: Iterable[int], reviewer: str, said: Statement, settings: Settings) -> list[int]:
-    """Decide several items alike; returns those that were. The others are held by somebody, decided, or gone."""
+def decide_copies(
+    desk: Desk, item_id: int, copies: Collection[int], reviewer: str, said: Statement, settings: Settings
+) -> list[int]:
+    """Decide an item that the reviewer holds, and others alike; returns which of the others.
+
+    Left out are those that somebody else holds, that were decided meanwhile, or that are gone.
+
+    Raises: as `decide`, about `item_id`.
+    """
+    reviewer = name_of(reviewer)
+    desk.queue.lock(reviewer)
+    others = sorted(set(copies) - {item_id})
+    for each in sorted([item_id, *others]):  # in one order: nobody waits in a circle
+        with suppress(NotFound):
+            desk.queue.locked(each)
     done = []
-    for item_id in sorted(set(item_ids)):  # in one order: nobody waits in a circle
+    for each in others:
         try:
-            item = take(desk, item_id, reviewer, settings.review, show=False)
+            item = take(desk, each, reviewer, settings.review, show=False)
         except (Conflict, NotFound):
             continue
-        _say(desk, item, name_of(reviewer), said, settings)
-        done.append(item_id)
+        _say(desk, item, reviewer, said, settings)
+        done.append(each)
+    decide(desk, item_id, reviewer, said, settings)  # last, so that undo meets the item that she saw
     return done
 
 

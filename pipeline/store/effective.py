@@ -1,4 +1,4 @@
-"""Which decisions count: those that were not taken back, and that no lead overruled."""
+"""Which decisions count: those that were not taken back, that no lead overruled, and that no golden answer belies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,16 @@ _NOT_OVERRULED = (
     )
     .exists()
 )
-COUNTS = NOT_RETRACTED & _NOT_OVERRULED
+_NOT_BELIED = (
+    ~select(1)
+    .where(
+        ReviewItemRow.id == DecisionRow.review_item_id,
+        ReviewItemRow.golden_label.is_not(None),
+        ReviewItemRow.golden_label != DecisionRow.label,
+    )
+    .exists()
+)
+COUNTS = NOT_RETRACTED & _NOT_OVERRULED & _NOT_BELIED
 
 
 def agreed(label: Label, reviewers_needed: int) -> Select[str]:

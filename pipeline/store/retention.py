@@ -97,7 +97,7 @@ _FAMILIES: dict[Family, tuple[Any, InstrumentedAttribute[Any], tuple[ColumnEleme
         UploadRow.received_at,
         (
             UploadRow.state.in_([UploadState.DONE, UploadState.DEAD]),
-            ~exists().where(ReviewItemRow.upload_id == UploadRow.id, ReviewItemRow.state == "open"),
+            ~exists().where(ReviewItemRow.upload_id == UploadRow.id, ReviewItemRow.state.in_(["open", "disputed"])),
             ~exists().where(DeadLetterRow.upload_id == UploadRow.id, DeadLetterRow.resolved_at.is_(None)),
             ~_undelivered,
             ~_in_training(UploadRow.sha256),

@@ -212,12 +212,28 @@ def test_nothing_is_announced_of_golden_items_and_of_what_is_still_open(tx, add,
 
 
 def test_copies_are_decided_together_but_not_those_that_others_hold_or_that_were_decided(tx, add):
-    first, held, done, last = (add() for _ in range(4))
+    shown, copy, held, done = (add() for _ in range(4))
     take(tx, held, "bob", NO_GOLDEN)
     say(tx, done, "eve", "camera")
+    take(tx, shown, "ann", NO_GOLDEN)
     said = Statement(Label.NOT_CAMERA)
-    assert decide_copies(tx, [last, held, done, first, 999_999], "ann", said, SETTINGS) == [first, last]
-    assert tx.queue.get(first).outcome is tx.queue.get(last).outcome is Label.NOT_CAMERA
+    assert decide_copies(tx, shown, [held, done, copy, shown, 999_999], "ann", said, SETTINGS) == [copy]
+    assert tx.queue.get(shown).outcome is tx.queue.get(copy).outcome is Label.NOT_CAMERA
     assert tx.queue.get(done).outcome is Label.CAMERA
     assert tx.queue.get(held).held_by == "bob"
-    assert {given.seconds for item in (first, last) for given in tx.decisions.given(item)} == {None}
+    [of_copy], [of_shown] = tx.decisions.given(copy), tx.decisions.given(shown)
+    assert (of_copy.seconds, of_shown.seconds) == (None, 0)
+    assert tx.decisions.last("ann") == of_shown, "what undo takes back first"
+
+
+def test_answers_that_a_golden_item_belies_verify_nothing(tx, add, database):
+    item = add()
+    say(tx, item, "lea", "cant_tell")
+    golden = tx.golden.add(tx.queue.get(item).upload_id, Label.NOT_CAMERA, actor="lea")
+    for reviewer in ("ann", "bob"):
+        say(tx, golden, reviewer, "camera")
+    assert not is_verified(database, tx, golden)
+    assert verified(tx) == (0, 0)
+    for reviewer in ("eve", "joe"):
+        say(tx, golden, reviewer, "not_camera")
+    assert verified(tx) == (0, 1)

@@ -51,8 +51,7 @@ def decide_copies(
         item = transaction.queue.get(item_id)
         near = copies_to_decide(transaction, item, person.name, deps.settings.review)
         chosen = {copy.item_id for copy in near if copy.item_id is not None} & set(form.chosen)
-        review.decide_copies(transaction, chosen, person.name, form.said, deps.settings)
-        review.decide(transaction, item_id, person.name, form.said, deps.settings)
+        review.decide_copies(transaction, item_id, chosen, person.name, form.said, deps.settings)
         turn = claim_next(transaction, person.name, asked.which, asked.order, deps.settings.review)
     return to_turn(turn, asked)
 
