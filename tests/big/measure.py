@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ import numpy as np
 
 from pipeline.settings import Settings
 from tests.big.load import PASSWORD
-from tests.big.pages import PAGES, Places
+from tests.big.pages import PAGES, PARTS, Places
 from workers.bootstrap import Dependencies
 from workers.local.processes import LOOPBACK, Process, end_leftover, free_port
 
@@ -50,7 +51,7 @@ def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
     """Each page, then the steps of a reviewer's loop."""
     places = Places.drawn_from(deps.stores._engine)
     with served(folder, deps.settings) as url, signed_in(url, "admin-01") as admin:
-        for page in PAGES:
+        for page in PAGES + PARTS:
             yield visit(admin, page.name, itertools.cycle(page.urls(places)), visits)
 
 
@@ -63,6 +64,41 @@ def visit(client: httpx.Client, name: str, urls: Iterable[str], visits: int) -> 
         assert answer.status_code == 200, f"{url}: {answer.status_code} {answer.text}"
         sizes.append(len(answer.content))
     return Row.of(name, seconds[WARM_UP:], sizes[WARM_UP:])
+
+
+def reviewers_loop(url: str, decisions: int) -> Iterator[Row]:
+    """A reviewer decides item after item, as a browser does it: send the decision, follow to the next item."""
+    deciding, drawing, both, sizes = [], [], [], []
+    with signed_in(url, "reviewer-01") as reviewer:
+        csrf = re.search('name="csrf" content="([0-9a-f]+)"', reviewer.get("/queue").text)
+        assert csrf
+        form = {"csrf": csrf[1]}
+        item = _path(reviewer.post("/queue/start", data=form))
+        for number in range(WARM_UP + decisions):
+            began = time.perf_counter()
+            answer = reviewer.post(f"{item}/decision", data=form | {"label": "camera" if number % 2 else "not_camera"})
+            decided = time.perf_counter()
+            item = _path(answer)
+            page = reviewer.get(item)
+            ended = time.perf_counter()
+            assert page.status_code == 200, page.text
+            deciding.append(decided - began)
+            drawing.append(ended - decided)
+            both.append(ended - began)
+            sizes.append(len(page.content))
+    for name, seconds in (
+        ("decide, and claim the next item", deciding),
+        ("draw the next item's page", drawing),
+        ("both: from a decision to the next item", both),
+    ):
+        yield Row.of(name, seconds[WARM_UP:], sizes[WARM_UP:])
+
+
+def _path(answer: httpx.Response) -> str:
+    assert answer.status_code == 303, answer.text
+    path = answer.headers["location"]
+    assert path.startswith("/items/"), path
+    return path
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def running(images: Mapping[str, bytes], **settings: str) -> Iterator[Desk]:
         with launch.servers(folder) as (stack, deps), chromium() as browser:
             load(deps, MONTH, networks=TritonRepository(deps.settings.triton.model_repository, deps.triton))
             with services.running(stack.folder) as processes:
-                score(deps, images, processes)
+                announced(deps, images, processes)
                 yield Desk(stack.web_url, deps, Passwords(stack.folder).get("api_key"), browser)
     finally:
         os.environ.clear()
@@ -119,7 +119,8 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-def score(deps: Dependencies, images: Mapping[str, bytes], processes: Sequence[Process]) -> None:
+def announced(deps: Dependencies, images: Mapping[str, bytes], processes: Sequence[Process] = ()) -> None:
+    """Upload them (name -> content), and wait for their verdicts."""
     events = {name: showcase.announce(deps, name, content) for name, content in images.items()}
     outcomes: Mapping[str, object] = {}
     for found in showcase.follow(deps, events, PATIENCE):

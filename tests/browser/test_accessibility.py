@@ -45,6 +45,18 @@ def test_no_page_shuts_anybody_out(admin, places, visited):
     assert not grave(admin)
 
 
+def test_an_item_with_its_picture_shuts_nobody_out(admin):
+    admin.goto("/queue?surface=samples")
+    admin.keyboard.press("Enter")
+    admin.wait_for_url("**/items/*")
+    admin.get_by_alt_text("The uploaded image", exact=True).wait_for()
+    assert not grave(admin)
+    admin.keyboard.press("h")
+    assert not grave(admin)
+    admin.goto(admin.url.replace("?", "/copies?"))
+    assert not grave(admin)
+
+
 @pytest.mark.parametrize("path", ["/sign-in", "/no-such-page"])
 def test_no_page_before_signing_in_shuts_anybody_out(stranger, path):
     stranger.goto(path)
