@@ -131,6 +131,7 @@ def test_who_lost_her_groups_or_was_disabled_does_not_come_back(app, stores, pro
         {"nonce": "of another sign-in"},
         {"nonce": None},
         {"aud": "another-client"},
+        {"aud": "another-client", "azp": CLIENT_ID},
         {"aud": [CLIENT_ID, "another-client"]},  # without `azp`
         {"aud": None},
         {"azp": "another-client"},

@@ -122,6 +122,8 @@ def test_who_is_disabled_or_gets_a_new_password_is_signed_out_everywhere(app, ad
     admin.post(f"/people/{account(stores, 'ann').id}/{change}")
     assert ann.get("/").status_code == 303
     assert audit()[-1][2] == "account:2"
+    admin.post(f"/people/{account(stores, 'ann').id}/enable")
+    assert ann.get("/").status_code == 303  # what was open before stays over
     assert admin.get("/").status_code == 200
 
 
