@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, true
 from sqlalchemy.dialects.postgresql import insert
@@ -54,20 +55,13 @@ def answer(session: Session, upload_id: int, which: ColumnElement[bool] | None =
 
 def announce_review(session: Session, item: Item, outcome: Label, *, after: timedelta) -> None:
     """One webhook that says what people decided, for each of the upload's announcements that asks for one."""
-    upload = session.get_one(UploadRow, item.upload_id)
-    said = {
-        "type": REVIEW,
-        "bucket": upload.bucket,
-        "key": upload.object_key,
-        "surface": item.surface,
-        "purpose": item.purpose.value,
-        "outcome": outcome.value,
-        "decided_at": session.scalars(select(func.now())).one().isoformat(),
-        "notice": NOTICE,
-    }
     asking = select(AnnouncementRow).where(
         AnnouncementRow.upload_id == item.upload_id, AnnouncementRow.callback.is_not(None)
     )
+    announcements = session.scalars(asking.order_by(AnnouncementRow.id)).all()
+    if not announcements:
+        return
+    said = _review(session, item, outcome)
     rows = [
         {
             "verdict_id": item.verdict_id,
@@ -77,10 +71,23 @@ def announce_review(session: Session, item: Item, outcome: Label, *, after: time
             "payload": {**said, "event_id": one.event_id},
             "not_before": func.now() + after,
         }
-        for one in session.scalars(asking.order_by(AnnouncementRow.id))
+        for one in announcements
     ]
-    if rows:
-        session.execute(insert(OutboxRow).values(rows))
+    session.execute(insert(OutboxRow).values(rows))
+
+
+def _review(session: Session, item: Item, outcome: Label) -> dict[str, Any]:
+    upload = session.get_one(UploadRow, item.upload_id)
+    return {
+        "type": REVIEW,
+        "bucket": upload.bucket,
+        "key": upload.object_key,
+        "surface": item.surface,
+        "purpose": item.purpose.value,
+        "outcome": outcome.value,
+        "decided_at": session.scalars(select(func.now())).one().isoformat(),
+        "notice": NOTICE,
+    }
 
 
 def withdraw_review(session: Session, item: Item) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Select, distinct, func, select
+from sqlalchemy import ColumnElement, Integer, Select, distinct, func, literal_column, select
 from sqlalchemy.orm import aliased
 
-from pipeline.records import Label, Purpose
+from pipeline.records import Label
 from pipeline.store.models_review import DecisionRow, RetractionRow, ReviewItemRow
 
 NOT_RETRACTED = ~select(1).where(RetractionRow.decision_id == DecisionRow.id).exists()
@@ -49,17 +49,23 @@ def said(label: Label) -> Select[str]:
 
 
 def decided_by(reviewer: str) -> ColumnElement[bool]:
-    """Whether this reviewer decided the item of the surrounding query.
+    """Whether this reviewer decided the item of the surrounding query."""
+    return _finds(_hers(reviewer).where(DecisionRow.review_item_id == ReviewItemRow.id))
 
-    Of appeals and golden items: or any item of the same bytes, or of the same upload.
-    """
-    hers = select(1).select_from(DecisionRow).where(DecisionRow.reviewer == reviewer, NOT_RETRACTED)
+
+def judged_by(reviewer: str) -> ColumnElement[bool]:
+    """Whether she decided any item of the same bytes or of the same upload."""
     other = aliased(ReviewItemRow)
-    same_upload = hers.join(other, other.id == DecisionRow.review_item_id).where(
-        other.upload_id == ReviewItemRow.upload_id
-    )
-    same_bytes = hers.where(DecisionRow.sha256 == ReviewItemRow.sha256)
-    strict = ReviewItemRow.purpose.in_([Purpose.APPEAL, Purpose.GOLDEN])
-    before = same_bytes.correlate(ReviewItemRow).exists() | same_upload.correlate(ReviewItemRow).exists()
-    this = hers.where(DecisionRow.review_item_id == ReviewItemRow.id).correlate(ReviewItemRow).exists()
-    return this | (strict & before)
+    of_upload = _hers(reviewer).join(other, other.id == DecisionRow.review_item_id)
+    same_upload = _finds(of_upload.where(other.upload_id == ReviewItemRow.upload_id))
+    return _finds(_hers(reviewer).where(DecisionRow.sha256 == ReviewItemRow.sha256)) | same_upload
+
+
+def _hers(reviewer: str) -> Select[int]:
+    hers = DecisionRow.reviewer == reviewer
+    return select(literal_column("1", Integer)).select_from(DecisionRow).where(hers, NOT_RETRACTED)
+
+
+def _finds(rows: Select[int]) -> ColumnElement[bool]:
+    """EXISTS, looked up row by row: Postgres would rather hash all that a reviewer ever decided, for one item."""
+    return rows.correlate(ReviewItemRow).limit(1).scalar_subquery().is_not(None)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from pipeline.errors import NotFound
 from pipeline.records import ItemState, Label, Lane, Purpose, VerdictKind
 from pipeline.review.items import Item, Listed, Order, SkipReason, Which
-from pipeline.store.effective import decided_by
+from pipeline.store.effective import decided_by, judged_by
 from pipeline.store.models import UploadRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import ReviewItemRow, SkipRow
@@ -24,6 +24,8 @@ OPEN = ReviewItemRow.state == literal_column("'open'")
 IS_HELD = func.coalesce(ReviewItemRow.held_until > func.now(), False)
 USUAL = ReviewItemRow.purpose.in_([literal_column("'unsure'"), literal_column("'sample'")])
 """The queue without appeals, and without golden items, which are mixed in."""
+FRESH = {"populate_existing": True}
+"""What a session has read of a row before is read again."""
 _NOBODY: dict[str, Any] = {"held_by": None, "held_since": None, "held_until": None}
 
 
@@ -62,17 +64,21 @@ class Queue:
         return [to_item(*row) for row in self._session.execute(mine)]
 
     def free(self, reviewer: str, which: Which, order: Order) -> Item | None:
-        found = _items().where(OPEN, _purposes(which), _fits(which), ~IS_HELD, ~_barred(reviewer))
+        free = ~IS_HELD & ~decided_by(reviewer) & ~_skipped_by(reviewer)
+        if which.purpose is Purpose.APPEAL:
+            free &= ~judged_by(reviewer)
+        found = _items().where(OPEN, _purposes(which), _fits(which), free)
         return self._first(found.order_by(*_by(order)))
 
     def free_golden(self, reviewer: str, which: Which) -> Item | None:
         golden = (ReviewItemRow.purpose == Purpose.GOLDEN) & _golden_fits(which)
-        found = _items().where(OPEN, golden, _fits(which), ~IS_HELD, ~_barred(reviewer))
+        found = _items().where(OPEN, golden, _fits(which), ~IS_HELD, ~judged_by(reviewer), ~_skipped_by(reviewer))
         return self._first(found.order_by(ReviewItemRow.id))
 
     def may_decide(self, reviewer: str, item_id: int) -> bool:
-        asked = select(decided_by(reviewer)).where(ReviewItemRow.id == item_id)
-        return not self._session.scalars(asked).one()
+        is_strict = ReviewItemRow.purpose.in_([Purpose.APPEAL, Purpose.GOLDEN])
+        barred = decided_by(reviewer) | (is_strict & judged_by(reviewer))
+        return not self._session.scalars(select(barred).where(ReviewItemRow.id == item_id)).one()
 
     def hold(self, item_id: int, reviewer: str, lease: timedelta) -> Item:
         return self._set(item_id, held_by=reviewer, held_since=None, held_until=func.now() + lease)
@@ -119,19 +125,20 @@ class Queue:
         return [(name, count) for name, count in self._session.execute(rows)]
 
     def _one(self, rows: Select[ReviewItemRow, bool], item_id: int) -> Item:
-        row = self._session.execute(rows.execution_options(populate_existing=True)).one_or_none()
+        row = self._session.execute(rows.execution_options(**FRESH)).one_or_none()
         if row is None:
             raise NotFound(f"review item {item_id}")
         return to_item(*row)
 
     def _first(self, rows: Select[ReviewItemRow, bool]) -> Item | None:
         first = rows.limit(1).with_for_update(skip_locked=True, of=ReviewItemRow)
-        row = self._session.execute(first.execution_options(populate_existing=True)).one_or_none()
+        row = self._session.execute(first.execution_options(**FRESH)).one_or_none()
         return to_item(*row) if row else None
 
     def _set(self, item_id: int, **values: Any) -> Item:
-        self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(values))
-        return self.get(item_id)
+        changed = update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(values)
+        row = self._session.execute(changed.returning(ReviewItemRow, IS_HELD), execution_options=FRESH).one()
+        return to_item(*row)
 
 
 def withdraw(session: Session, which: ColumnElement[bool]) -> None:
@@ -223,7 +230,5 @@ def _fits(which: Which) -> ColumnElement[bool]:
     return and_(true(), *fits)
 
 
-def _barred(reviewer: str) -> ColumnElement[bool]:
-    """She decided or skipped it."""
-    skipped = select(1).where(SkipRow.review_item_id == ReviewItemRow.id, SkipRow.reviewer == reviewer).exists()
-    return decided_by(reviewer) | skipped
+def _skipped_by(reviewer: str) -> ColumnElement[bool]:
+    return select(1).where(SkipRow.review_item_id == ReviewItemRow.id, SkipRow.reviewer == reviewer).exists()
