@@ -1,6 +1,7 @@
 """The use case: give me this picture of this upload. Pictures are made once, all together, and kept in S3.
 
-They lie in the model bucket, under the image's digest, so that an erasure and retention find them. Only images that
+They lie in the model bucket, under the image's digest, so that an erasure and retention find them; where the platform
+deletes the object, they go too. Only images that
 were decoded before, under the same limits, get that far; still, one image at a time is decoded in a process.
 """
 
@@ -15,7 +16,7 @@ from typing import Protocol
 import structlog
 
 from pipeline.decode import decode
-from pipeline.derived_files import derived_keys, derived_prefix
+from pipeline.derived_files import delete_derived, derived_keys, derived_prefix
 from pipeline.errors import NotFound, RejectedUpload
 from pipeline.evidence import Drawable
 from pipeline.fetch import fetch
@@ -42,8 +43,12 @@ class PictureStore(Protocol):
     def mark_drawn(self, sha256: str) -> None:
         """Note that there are pictures. Until the transaction ends, nobody erases these bytes' rows.
 
-        Raises NotFound where somebody has.
+        Raises NotFound where somebody has, or where every object with these bytes was deleted.
         """
+        ...
+
+    def claim_left(self, limit: int) -> list[str]:
+        """SHA-256 of images whose every object was deleted since pictures were made; counts as removed on commit."""
         ...
 
     def set_pdq(self, sha256: str, bits: str) -> None: ...
@@ -88,6 +93,14 @@ def prepare(deps: PictureDeps, upload_id: int) -> None:
     drawable = _drawable(deps, upload_id)
     with deps.drawing:
         _make(deps, drawable)
+
+
+def remove_left(deps: PictureDeps, *, limit: int = 100) -> int:
+    """Remove pictures of images whose objects were deleted; returns of how many images."""
+    with deps.transaction() as transaction:
+        gone = transaction.evidence.claim_left(limit)
+        delete_derived(deps.objects, deps.model_bucket, gone)
+    return len(gone)
 
 
 def picture_key(drawable: Drawable, which: Picture) -> str:

@@ -308,6 +308,8 @@ def _create_policies_and_counts() -> None:
 def _widen_evidence() -> None:
     op.add_column("media", sa.Column("pdq", BIT(256), nullable=True))
     op.add_column("media", sa.Column("drawn_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("media", sa.Column("left_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index("ix_media_left", "media", ["left_at"], postgresql_where=sa.text("left_at IS NOT NULL"))
     op.create_index(
         "ix_media_pdq",
         "media",
@@ -349,6 +351,8 @@ def _narrow_evidence() -> None:
     op.drop_index("ix_embeddings_verified", table_name="embeddings")
     op.drop_column("embeddings", "is_verified")
     op.drop_index("ix_media_pdq", table_name="media")
+    op.drop_index("ix_media_left", table_name="media")
+    op.drop_column("media", "left_at")
     op.drop_column("media", "drawn_at")
     op.drop_column("media", "pdq")
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
+    literal,
     select,
     true,
     union,
@@ -128,9 +129,36 @@ class Evidence:
         )
 
     def mark_drawn(self, sha256: str) -> None:
-        drawn = update(MediaRow).where(MediaRow.sha256 == sha256).values(drawn_at=func.now()).returning(MediaRow.sha256)
-        if self._session.scalars(drawn).one_or_none() is None:
+        held = self._session.get(MediaRow, sha256, with_for_update=True)
+        if held is None:
             raise NotFound("the bytes were erased")
+        if not self._alive([sha256]):  # asked only now: whoever deletes the object from here on finds the mark
+            raise NotFound("the object was deleted")
+        held.drawn_at = func.now()
+
+    def claim_left(self, limit: int) -> list[str]:
+        """SHA-256 of images whose pictures nobody needs any more: every object with these bytes was deleted.
+
+        They count as removed with the transaction's commit.
+        """
+        left = select(MediaRow).where(MediaRow.left_at.is_not(None)).order_by(MediaRow.left_at).limit(limit)
+        rows = self._session.scalars(left.with_for_update(skip_locked=True)).all()
+        alive = self._alive([row.sha256 for row in rows])
+        gone = [row for row in rows if row.sha256 not in alive]
+        for row in rows:
+            row.left_at = None
+        for row in gone:
+            row.drawn_at = None
+        return [row.sha256 for row in gone]
+
+    def _alive(self, hashes: Sequence[str]) -> set[str]:
+        """Which of these bytes an object still has."""
+        uploads = _uploads_of(literal(hashes, ARRAY(Text)), literal(1))
+        return set(
+            self._session.scalars(
+                select(UploadRow.sha256).where(UploadRow.id.in_(uploads), UploadRow.deleted_at.is_(None))
+            )
+        )
 
     def set_pdq(self, sha256: str, bits: str) -> None:
         self._session.execute(update(MediaRow).where(MediaRow.sha256 == sha256).values(pdq=bits))

@@ -119,6 +119,7 @@ class MediaRow(Base):
             postgresql_ops={"pdq": "bit_hamming_ops"},
             postgresql_where=text("pdq IS NOT NULL"),
         ),
+        Index("ix_media_left", "left_at", postgresql_where=text("left_at IS NOT NULL")),
     )
 
     sha256: Mapped[str] = mapped_column(primary_key=True)
@@ -134,6 +135,8 @@ class MediaRow(Base):
     """Perceptual hash (Meta's PDQ) of images that a person was asked about: near copies differ in few bits."""
     drawn_at: Mapped[datetime | None]
     """When pictures of it were last made, which lie in the model bucket; None: there are none."""
+    left_at: Mapped[datetime | None]
+    """When an object with these bytes was deleted, as long as nobody has seen to their pictures since."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from pipeline.errors import NotFound
 from pipeline.records import EventKind, Lane, Upload, UploadEvent, UploadState
 from pipeline.store.announcements import announce
-from pipeline.store.models import AnnouncementRow, DeletionRow, UploadRow
+from pipeline.store.models import AnnouncementRow, DeletionRow, MediaRow, UploadRow
 from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.order import deletion_of, ends, lock_keys, matching, moment_of, newest_live
 from pipeline.store.queue import withdraw
@@ -156,6 +156,10 @@ class Uploads:
             row.not_before = func.now()
         self._session.flush()
         withdraw(self._session, ReviewItemRow.upload_id == row.id)
+        media = self._session.get(MediaRow, row.sha256, with_for_update=True) if row.sha256 else None
+        if media is not None and media.drawn_at is not None:
+            media.left_at = func.now()
+            self._session.flush()
 
     def begin_attempt(self, upload_id: int) -> Upload:
         row = self._locked(upload_id)

@@ -13,7 +13,7 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from pipeline import derived
-from pipeline.derived import picture, prepare
+from pipeline.derived import picture, prepare, remove_left
 from pipeline.derived_files import derived_keys
 from pipeline.erase import DERIVED_FILES, Subject, SubjectKind, erase
 from pipeline.errors import NotFound, ObjectStoreUnavailable, RejectReason
@@ -144,6 +144,39 @@ def test_a_deleted_object_is_not_shown_any_more(deps):
         tx.uploads.delete(make_event(kind="deleted", bucket=upload.event.bucket, key=upload.event.key))
     with pytest.raises(NotFound, match="deleted"):
         picture(deps.pictures, upload.id, Picture.VIEW)
+
+
+def test_pictures_go_when_the_last_object_with_their_bytes_is_deleted(deps):
+    content = images.jpeg(images.photo(600, 900, seed=77))
+    first, digest = put(deps, content)
+    twin, _ = put(deps, content)
+    prepare(deps.pictures, first.id)
+
+    def delete(upload):
+        with deps.stores.transaction() as tx:
+            tx.uploads.delete(make_event(kind="deleted", bucket=upload.event.bucket, key=upload.event.key))
+        return remove_left(deps.pictures)
+
+    assert delete(first) == 0
+    assert picture(deps.pictures, twin.id, Picture.VIEW)
+    assert delete(twin) == 1
+    assert names(deps, digest) == []
+    assert remove_left(deps.pictures) == 0
+
+
+def test_pictures_that_are_drawn_while_their_object_is_deleted_are_not_kept(deps, monkeypatch):
+    upload, digest = put(deps)
+    draw = derived.draw
+
+    def deleted_meanwhile(*args):
+        with deps.stores.transaction() as tx:
+            tx.uploads.delete(make_event(kind="deleted", bucket=upload.event.bucket, key=upload.event.key))
+        return draw(*args)
+
+    monkeypatch.setattr(derived, "draw", deleted_meanwhile)
+    with pytest.raises(NotFound, match="deleted"):
+        picture(deps.pictures, upload.id, Picture.VIEW)
+    assert names(deps, digest) == []
 
 
 def test_erasing_an_upload_erases_its_pictures(deps):

@@ -7,7 +7,7 @@ import time
 import structlog
 from celery import shared_task
 
-from pipeline.derived import prepare
+from pipeline.derived import prepare, remove_left
 from pipeline.errors import NotFound, RetryableError
 from workers.app import PipelineTask
 from workers.bootstrap import Dependencies
@@ -20,7 +20,8 @@ SECONDS_PER_RUN = 8
 
 @shared_task(name="prepare_items", base=PipelineTask, bind=True)
 def prepare_items(self: PipelineTask) -> None:
-    """Draw, oldest item first, for a few seconds; the rest is the next run's."""
+    """Draw, oldest item first, for a few seconds; the rest is the next run's. Before that, remove what nobody needs."""
+    remove_left(self.dependencies.pictures)
     deadline = time.monotonic() + SECONDS_PER_RUN
     while time.monotonic() < deadline and prepare_next(self.dependencies):
         pass
