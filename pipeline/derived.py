@@ -34,7 +34,7 @@ _PIXELS = (Picture.THUMB, Picture.VIEW, Picture.FULL, Picture.RESIDUAL)
 
 
 class PictureStore(Protocol):
-    """Runs inside the caller's transaction and never commits; `pipeline.store.Evidence`."""
+    """Runs inside the caller's transaction and never commits; `pipeline.store.Pictures`."""
 
     def drawable(self, upload_id: int) -> Drawable:
         """Raises NotFound where there is nothing to draw: unknown, never decoded, or deleted."""
@@ -56,7 +56,7 @@ class PictureStore(Protocol):
 
 class PictureTransaction(Protocol):
     @property
-    def evidence(self) -> PictureStore: ...
+    def pictures(self) -> PictureStore: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def prepare(deps: PictureDeps, upload_id: int) -> None:
 def remove_left(deps: PictureDeps, *, limit: int = 100) -> int:
     """Remove pictures of images whose objects were deleted; returns of how many images."""
     with deps.transaction() as transaction:
-        gone = transaction.evidence.claim_left(limit)
+        gone = transaction.pictures.claim_left(limit)
         delete_derived(deps.objects, deps.model_bucket, gone)
     return len(gone)
 
@@ -115,7 +115,7 @@ def content_type(which: Picture) -> str:
 
 def _drawable(deps: PictureDeps, upload_id: int) -> Drawable:
     with deps.transaction() as transaction:
-        return transaction.evidence.drawable(upload_id)
+        return transaction.pictures.drawable(upload_id)
 
 
 def _stored(deps: PictureDeps, key: str) -> bytes | None:
@@ -153,9 +153,9 @@ def _decoded(deps: PictureDeps, drawable: Drawable) -> DecodedImage:
 def _keep(deps: PictureDeps, drawable: Drawable, made: dict[Picture, bytes], bits: str | None) -> None:
     """Store them while the bytes' row is held: an erasure comes before all of them, or after all and finds them."""
     with deps.transaction() as transaction:
-        transaction.evidence.mark_drawn(drawable.sha256)
+        transaction.pictures.mark_drawn(drawable.sha256)
         for which, content in made.items():
             key = picture_key(drawable, which)
             deps.objects.put(deps.model_bucket, key, content, content_type=content_type(which))
         if bits is not None:
-            transaction.evidence.set_pdq(drawable.sha256, bits)
+            transaction.pictures.set_pdq(drawable.sha256, bits)

@@ -30,6 +30,7 @@ from pipeline.store.inventory import Inventory
 from pipeline.store.jobs import Jobs
 from pipeline.store.model_history import ModelHistory
 from pipeline.store.outbox import Delivery, DeliveryState, Outbox, Webhook
+from pipeline.store.pictures import Pictures
 from pipeline.store.policies import Policies, SavedPolicy
 from pipeline.store.quality import Quality
 from pipeline.store.queue import Queue
@@ -85,6 +86,7 @@ class Transaction:
         self.model_history = ModelHistory(session)
         self.inventory = Inventory(session)
         self.evidence = Evidence(session)
+        self.pictures = Pictures(session)
         self.search = Search(session)
         self.accounts = Accounts(session)
         self.waiting = Waiting(session)

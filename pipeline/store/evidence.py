@@ -15,18 +15,15 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    literal,
     select,
     true,
     union,
-    update,
 )
 from sqlalchemy.orm import Session, aliased
 
 from pipeline.errors import NotFound
 from pipeline.evidence import (
     CurrentVerdict,
-    Drawable,
     EarlierDecision,
     EarlierVerdict,
     Findings,
@@ -66,8 +63,6 @@ SEARCHED = 100
 
 
 class Evidence:
-    """Implements `derived.PictureStore`, too."""
-
     def __init__(self, session: Session) -> None:
         self._session = session
 
@@ -77,7 +72,7 @@ class Evidence:
         Raises:
             NotFound: no such upload.
         """
-        row = self._session.execute(_KNOWN, {"upload_id": upload_id}).one_or_none()
+        row = self._session.execute(KNOWN, {"upload_id": upload_id}).one_or_none()
         if row is None:
             raise NotFound(f"upload {upload_id}")
         upload, verdict, model, media, exif, score = row
@@ -107,86 +102,6 @@ class Evidence:
         rows = self._session.execute(_COPIES, {"hashes": list(distances), "most": limit})
         copies = [_to_copy(upload, kind, item, distances[str(upload.sha256)]) for upload, kind, item in rows]
         return sorted(copies, key=lambda copy: (copy.distance, copy.sha256 != sha256, copy.item_id is None))[:limit]
-
-    def drawable(self, upload_id: int) -> Drawable:
-        row = self._session.execute(_KNOWN, {"upload_id": upload_id}).one_or_none()
-        if row is None or row[3] is None:
-            raise NotFound(f"there are no pictures of upload {upload_id}: no bytes of it were looked at")
-        upload, _, _, media, exif, score = row
-        if upload.deleted_at is not None:
-            raise NotFound(f"the object of upload {upload_id} was deleted")
-        if media.rejected is not None or media.width is None or media.height is None:
-            raise NotFound(f"upload {upload_id} is no image that can be shown: {media.rejected}")
-        return Drawable(
-            event=to_upload(upload).event,
-            sha256=media.sha256,
-            format=media.format,
-            width=media.width,
-            height=media.height,
-            tags=exif.tags if exif else {},
-            score=to_score(score) if score else None,
-            model_id=score.model_version_id if score else None,
-        )
-
-    def mark_drawn(self, sha256: str) -> None:
-        held = self._session.get(MediaRow, sha256, with_for_update=True)
-        if held is None:
-            raise NotFound("the bytes were erased")
-        if not self._alive([sha256]):  # asked only now: whoever deletes the object from here on finds the mark
-            raise NotFound("the object was deleted")
-        held.drawn_at = func.now()
-
-    def claim_left(self, limit: int) -> list[str]:
-        """SHA-256 of images whose pictures nobody needs any more: every object with these bytes was deleted.
-
-        They count as removed with the transaction's commit.
-        """
-        left = select(MediaRow).where(MediaRow.left_at.is_not(None)).order_by(MediaRow.left_at).limit(limit)
-        rows = self._session.scalars(left.with_for_update(skip_locked=True)).all()
-        alive = self._alive([row.sha256 for row in rows])
-        gone = [row for row in rows if row.sha256 not in alive]
-        for row in rows:
-            row.left_at = None
-        for row in gone:
-            row.drawn_at = None
-        return [row.sha256 for row in gone]
-
-    def _alive(self, hashes: Sequence[str]) -> set[str]:
-        """Which of these bytes an object still has."""
-        uploads = _uploads_of(literal(hashes, ARRAY(Text)), literal(1))
-        return set(
-            self._session.scalars(
-                select(UploadRow.sha256).where(UploadRow.id.in_(uploads), UploadRow.deleted_at.is_(None))
-            )
-        )
-
-    def set_pdq(self, sha256: str, bits: str) -> None:
-        self._session.execute(update(MediaRow).where(MediaRow.sha256 == sha256).values(pdq=bits))
-
-    def claim_unprepared(self) -> tuple[int, int] | None:
-        """Mark the oldest open item without pictures as prepared, and return its id and its upload's; None: all are.
-
-        Marked before anything is drawn, and committed so: an image that kills its worker is not drawn again.
-        """
-        oldest = (
-            select(ReviewItemRow.id)
-            .where(ReviewItemRow.state == ItemState.OPEN, ReviewItemRow.prepared_at.is_(None))
-            .order_by(ReviewItemRow.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-            .scalar_subquery()
-        )
-        claimed = self._session.execute(
-            update(ReviewItemRow)
-            .where(ReviewItemRow.id == oldest)
-            .values(prepared_at=func.now())
-            .returning(ReviewItemRow.id, ReviewItemRow.upload_id)
-        ).one_or_none()
-        return (claimed.id, claimed.upload_id) if claimed else None
-
-    def unprepare(self, item_id: int) -> None:
-        """Give a claim back: a server was away."""
-        self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(prepared_at=None))
 
     def _earlier_verdicts(self, upload_id: int) -> tuple[EarlierVerdict, ...]:
         return tuple(
@@ -304,7 +219,7 @@ def _nearest_by_embedding() -> Select[float, str, str, int]:
 
 _SEARCH = {"ef_search": str(SEARCHED), "iterative_scan": "strict_order"}
 _CURRENT = (VerdictRow.upload_id == UploadRow.id) & VerdictRow.superseded_at.is_(None)
-_KNOWN = (
+KNOWN = (
     select(UploadRow, VerdictRow, ModelVersionRow, MediaRow, ExifRow, ScoreRow)
     .outerjoin(VerdictRow, _CURRENT)
     .outerjoin(ModelVersionRow, ModelVersionRow.id == VerdictRow.model_version_id)

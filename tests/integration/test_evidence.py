@@ -74,7 +74,7 @@ def said(found):
 
 def set_pdq(tx, sha256, differing):
     """A hash that differs from all zeros in so many bits."""
-    tx.evidence.set_pdq(sha256, "1" * differing + "0" * (256 - differing))
+    tx.pictures.set_pdq(sha256, "1" * differing + "0" * (256 - differing))
 
 
 def test_everything_known_of_an_upload_is_found(tx, model):
@@ -204,9 +204,9 @@ def test_a_golden_item_does_not_give_its_answer_away(tx, model, database):
 def test_unprepared_items_are_claimed_once_and_can_be_given_back(tx, model, database):
     first, _ = judged(tx, model)
     second, _ = judged(tx, model)
-    claimed = tx.evidence.claim_unprepared()
+    claimed = tx.pictures.claim_unprepared()
     assert claimed == (item_of(database, first), first.id)
-    assert tx.evidence.claim_unprepared() == (item_of(database, second), second.id)
-    assert tx.evidence.claim_unprepared() is None
-    tx.evidence.unprepare(claimed[0])
-    assert tx.evidence.claim_unprepared() == claimed
+    assert tx.pictures.claim_unprepared() == (item_of(database, second), second.id)
+    assert tx.pictures.claim_unprepared() is None
+    tx.pictures.unprepare(claimed[0])
+    assert tx.pictures.claim_unprepared() == claimed

@@ -34,7 +34,7 @@ def prepare_next(deps: Dependencies) -> bool:
         RetryableError: a server is away; the item waits for another run.
     """
     with deps.stores.transaction() as transaction:
-        claimed = transaction.evidence.claim_unprepared()
+        claimed = transaction.pictures.claim_unprepared()
     if claimed is None:
         return False
     item_id, upload_id = claimed
@@ -42,7 +42,7 @@ def prepare_next(deps: Dependencies) -> bool:
         prepare(deps.pictures, upload_id)
     except RetryableError:
         with deps.stores.transaction() as transaction:
-            transaction.evidence.unprepare(item_id)
+            transaction.pictures.unprepare(item_id)
         raise
     except NotFound as error:
         log.info("no_pictures", item=item_id, upload_id=upload_id, reason=str(error))
