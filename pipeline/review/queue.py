@@ -110,7 +110,7 @@ def _draw(desk: Desk, reviewer: str, which: Which, order: Order, settings: Revie
     item = desk.queue.free(reviewer, which, order)
     if item is None:  # a golden item alone would be known as one
         return None
-    if golden := desk.queue.free_golden(reviewer, which):
+    if settings.golden_share and (golden := desk.queue.free_golden(reviewer, which)):
         last = desk.decisions.last(reviewer)
         if is_golden_turn(reviewer, last.id if last else 0, golden.id, settings.golden_share):
             item = golden

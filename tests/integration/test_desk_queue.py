@@ -163,7 +163,11 @@ def test_a_second_reviewer_is_told_nothing_of_the_first_and_a_lead_ends_their_di
     assert "It is, finally" not in ann.get(f"/items/{item}").text
     assert lead.post(f"/items/{item}/end", data={"label": "not_camera"}).status_code == 303
     assert state(stores, item).outcome is Label.NOT_CAMERA
-    assert "Nobody disagrees" in lead.get("/disputes").text
+    page = lead.get("/disputes").text
+    assert "Nobody disagrees" in page
+    decision = re.search(r'name="decision_id" value="(\d+)"', page)[1]
+    assert item_in(lead.post("/undo", data={"decision_id": decision})) == item
+    assert state(stores, item).state is ItemState.DISPUTED
 
 
 def test_near_copies_are_shown_and_decided_together_but_not_what_somebody_else_has(stores, model, ann, bob):

@@ -10,7 +10,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from pipeline.people import Role
 from pipeline.review.decisions import end_dispute
+from workers.web.asked import Asked
 from workers.web.desk.items import DecisionForm
+from workers.web.desk.queue import LABELS, decision_to_undo
 from workers.web.desk.session import Person, require
 from workers.web.desk.shell import render
 from workers.web.state import Deps
@@ -27,8 +29,9 @@ def disputes(request: Request, deps: Deps, person: Lead, after: Annotated[int, Q
     with deps.stores.transaction() as transaction:
         found = transaction.queue.disputed(after=after, limit=PAGE + 1)
         listed = [(item, transaction.decisions.given(item.id)) for item in found[:PAGE]]
+        last = decision_to_undo(transaction, person, deps.settings.review)
     more = found[PAGE - 1].id if len(found) > PAGE else None
-    return render(request, "disputes.html", person, listed=listed, more=more)
+    return render(request, "disputes.html", person, listed=listed, more=more, last=last, labels=LABELS, asked=Asked())
 
 
 @router.post("/items/{item_id}/end")
