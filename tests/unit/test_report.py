@@ -81,6 +81,7 @@ def test_next_steps_name_the_addresses():
     text = next_steps("http://127.0.0.1:1234", Path("/data/environment"), Path("/data/logs"))
     assert "http://127.0.0.1:1234/openapi.json" in text
     assert ". /data/environment" in text
+    assert "$ADMIN_PASSWORD" in text  # how to see it, not what it is
 
 
 def test_images_are_all_files_but_hidden_ones(tmp_path: Path):
