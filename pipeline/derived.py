@@ -84,8 +84,10 @@ def picture(deps: PictureDeps, upload_id: int, which: Picture) -> bytes:
     if content is not None:
         return content
     with deps.drawing:
-        content = _stored(deps, key)
-        return content if content is not None else _make(deps, drawable)[which]
+        content = _stored(deps, key) or _make(deps, drawable).get(which) or _stored(deps, key)  # or another process did
+    if content is None:
+        raise NotFound("its pictures were removed just now")
+    return content
 
 
 def prepare(deps: PictureDeps, upload_id: int) -> None:

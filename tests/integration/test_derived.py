@@ -6,6 +6,8 @@ import hashlib
 import io
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,12 +87,26 @@ def test_all_pictures_are_made_at_once_and_only_once(deps, monkeypatch):
 def test_many_who_ask_at_once_wait_for_one_decoder(deps, monkeypatch):
     upload, _ = put(deps)
     decodes = count_decodes(monkeypatch)
-    asked = [threading.Thread(target=picture, args=(deps.pictures, upload.id, Picture.VIEW)) for _ in range(4)]
-    for thread in asked:
-        thread.start()
-    for thread in asked:
-        thread.join()
-    assert len(decodes) == 1
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: picture(deps.pictures, upload.id, Picture.VIEW), range(4)))
+    assert len(set(answers)) == len(decodes) == 1
+
+
+def test_what_another_process_has_drawn_meanwhile_is_taken(deps, monkeypatch):
+    upload, _ = put(deps)
+    stored, asked = derived._stored, []
+
+    def drawn_after_the_second_look(*args):
+        if len(asked) == 2:
+            return stored(*args)
+        asked.append(args)
+        if len(asked) == 2:
+            other = replace(deps.pictures, drawing=threading.Lock())
+            prepare(other, upload.id)
+        return None
+
+    monkeypatch.setattr(derived, "_stored", drawn_after_the_second_look)
+    assert Image.open(io.BytesIO(picture(deps.pictures, upload.id, Picture.VIEW))).size == (900, 600)
 
 
 def test_another_models_heat_map_needs_no_look_at_the_image(deps, monkeypatch):
