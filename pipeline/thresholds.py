@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from scipy import stats
@@ -73,6 +74,12 @@ class FalseAlarms:
     low: float
     """Nineteen days of twenty have at least `low` and at most `high`."""
     high: float
+
+
+def window_start(now: datetime, days: int) -> datetime:
+    """Where a window of the last `days` begins: of one day on the hour, of more at midnight UTC, as days are merged."""
+    start = (now - timedelta(days=days)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return start if days == 1 else start.replace(hour=0)
 
 
 def tenths_of_percent(policy: SurfacePolicy) -> SurfacePolicy:

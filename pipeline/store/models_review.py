@@ -163,13 +163,16 @@ class SurfacePolicyRow(Base):
 
 
 class ScoreCountRow(Base):
-    """How many verdicts of an hour had which p-value: what a change of thresholds would do, without reading scores."""
+    """How many verdicts had which p-value: what a change of thresholds would do, without reading scores.
+
+    By the hour; the hours of days that are over are merged into one, which spares a window of weeks most of its rows.
+    """
 
     __tablename__ = "score_counts"
 
     surface: Mapped[str] = mapped_column(primary_key=True)
     hour: Mapped[datetime] = mapped_column(primary_key=True)
-    """Its beginning."""
+    """Its beginning; of a merged day, midnight UTC."""
     model_version_id: Mapped[int] = mapped_column(ForeignKey(ModelVersionRow.id), primary_key=True)
     p_bin: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     """ceil(1000 x p-value), 1 to 1000: exact for thresholds of whole tenths of a percent."""

@@ -5,17 +5,16 @@ A decision counts unless its reviewer took it back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import ColumnElement, Date, cast, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import CTE, ColumnElement, Date, cast, func, select, true
+from sqlalchemy.orm import Session
 
 from pipeline.quality import Reviewed
 from pipeline.records import ItemState, Label, Purpose, VerdictKind
-from pipeline.store.effective import NOT_RETRACTED
-from pipeline.store.models_review import DecisionRow, ReviewItemRow
+from pipeline.store.loose_scan import distinct_values
+from pipeline.store.models_review import DecisionRow, RetractionRow, ReviewItemRow
 from pipeline.store.score_counts import p_bin_of
 from pipeline.thresholds import KnownCount
 
@@ -90,24 +89,31 @@ class Quality:
     def pairs(self, since: datetime) -> list[Pair]:
         """The first two decisions of items with two reviewers, made from `since` on. A lead's, which ends a dispute,
         is none of them, and golden items are not asked."""
-        order = func.row_number().over(partition_by=DecisionRow.review_item_id, order_by=DecisionRow.id)
-        first_two = (
-            select(DecisionRow.review_item_id, DecisionRow.reviewer, DecisionRow.label, order.label("place"))
-            .where(DecisionRow.created_at >= since, DecisionRow.is_final.is_(False), NOT_RETRACTED)
-            .cte()
+        decision = _recent(since)
+        order = func.row_number().over(partition_by=decision.c.review_item_id, order_by=decision.c.id)
+        blind = (
+            select(decision.c.review_item_id, decision.c.reviewer, decision.c.label, order.label("place"))
+            .where(decision.c.is_final.is_(False))
+            .cte("blind")
         )
-        first, second = aliased(first_two), aliased(first_two)
-        which = (ReviewItemRow.surface, first.c.label.label("first"), second.c.label.label("second"))
+        first, second = blind.alias("first"), blind.alias("second")
+        item = (  # one look-up a pair, however many items there are
+            select(ReviewItemRow.surface, ReviewItemRow.purpose)
+            .where(ReviewItemRow.id == first.c.review_item_id)
+            .limit(1)
+            .lateral("item")
+        )
+        which = (item.c.surface, first.c.label, second.c.label)
         rows = self._session.execute(
             select(*which, func.count())
             .select_from(first)
             .join(second, second.c.review_item_id == first.c.review_item_id)
-            .join(ReviewItemRow, ReviewItemRow.id == first.c.review_item_id)
+            .join(item, true())
             .where(
                 first.c.place == 1,
                 second.c.place == 2,
                 first.c.reviewer != second.c.reviewer,
-                ReviewItemRow.purpose != Purpose.GOLDEN,
+                item.c.purpose != Purpose.GOLDEN,
             )
             .group_by(*which)
         )
@@ -115,36 +121,53 @@ class Quality:
 
     def paces(self, since: datetime) -> list[Pace]:
         """Of everyone who decided anything from `since` on, by name."""
-        is_golden = ReviewItemRow.purpose == Purpose.GOLDEN
+        decision = _recent(since)
         rows = self._session.execute(
             select(
-                DecisionRow.reviewer,
+                decision.c.reviewer,
                 func.count(),
-                func.percentile_cont(0.5).within_group(DecisionRow.seconds),
-                func.percentile_cont(0.9).within_group(DecisionRow.seconds),
-                func.count().filter(is_golden),
-                func.count().filter(is_golden, DecisionRow.label == ReviewItemRow.golden_label),
+                func.percentile_cont(0.5).within_group(decision.c.seconds),
+                func.percentile_cont(0.9).within_group(decision.c.seconds),
             )
-            .join(ReviewItemRow, ReviewItemRow.id == DecisionRow.review_item_id)
-            .where(DecisionRow.created_at >= since, NOT_RETRACTED)
-            .group_by(DecisionRow.reviewer)
-            .order_by(DecisionRow.reviewer)
+            .group_by(decision.c.reviewer)
+            .order_by(decision.c.reviewer)
         )
-        return [Pace(*row) for row in rows]
+        golden = self._golden(since)
+        return [
+            Pace(reviewer, count, median, p90, *golden.get(reviewer, (0, 0))) for reviewer, count, median, p90 in rows
+        ]
+
+    def _golden(self, since: datetime) -> dict[str, tuple[int, int]]:
+        """Reviewer -> golden items decided, and how many of them rightly."""
+        decision = _recent(since)
+        is_right = decision.c.label == ReviewItemRow.golden_label
+        rows = self._session.execute(
+            select(decision.c.reviewer, func.count(), func.count().filter(is_right))
+            .join(ReviewItemRow, ReviewItemRow.id == decision.c.review_item_id)
+            .where(ReviewItemRow.purpose == Purpose.GOLDEN, ReviewItemRow.state == ItemState.OPEN)
+            .group_by(decision.c.reviewer)
+        )
+        return {reviewer: (count, right) for reviewer, count, right in rows}
 
     def per_day(self, since: datetime) -> list[tuple[date, int]]:
         """UTC day -> decisions, of the days that had any."""
-        day = cast(func.timezone("UTC", DecisionRow.created_at), Date).label("day")
-        rows = self._session.execute(
-            select(day, func.count()).where(DecisionRow.created_at >= since, NOT_RETRACTED).group_by(day).order_by(day)
-        )
+        decision = _recent(since)
+        day = cast(func.timezone("UTC", decision.c.created_at), Date).label("day")
+        rows = self._session.execute(select(day, func.count()).group_by(day).order_by(day))
         return [(day, count) for day, count in rows]
 
-    def backlog(self) -> Sequence[Backlog]:
+    def backlog(self) -> list[Backlog]:
+        """By surface and purpose, out of one index."""
+        is_open = ReviewItemRow.state == ItemState.OPEN
+        surfaces = distinct_values(self._session, ReviewItemRow.surface, is_open)
         which = (ReviewItemRow.surface, ReviewItemRow.purpose)
         rows = self._session.execute(
             select(*which, func.count(), func.min(ReviewItemRow.created_at))
-            .where(ReviewItemRow.state == ItemState.OPEN, ReviewItemRow.purpose != Purpose.GOLDEN)
+            .where(
+                is_open,
+                ReviewItemRow.surface.in_(surfaces),
+                ReviewItemRow.purpose.in_([purpose for purpose in Purpose if purpose is not Purpose.GOLDEN]),
+            )
             .group_by(*which)
             .order_by(*which)
         )
@@ -153,3 +176,16 @@ class Quality:
 
 def _closed(since: datetime) -> tuple[ColumnElement[bool], ...]:
     return ReviewItemRow.state == ItemState.DECIDED, ReviewItemRow.closed_at >= since
+
+
+def _recent(since: datetime) -> CTE:
+    """Decisions from then on that were not taken back, read by their index on time whatever is done with them."""
+    columns = ("id", "review_item_id", "reviewer", "label", "seconds", "is_final", "created_at")
+    every = (
+        select(*(getattr(DecisionRow, name) for name in columns))
+        .where(DecisionRow.created_at >= since)
+        .cte("every")
+        .prefix_with("MATERIALIZED")
+    )
+    is_retracted = select(1).where(RetractionRow.decision_id == every.c.id).exists()
+    return select(every).where(~is_retracted).cte("decision")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Numeric, SmallInteger, Text, cast, delete, func, literal, select
@@ -22,6 +22,8 @@ from pipeline.thresholds import BINS, ScoreCount
 _SOFT = json.dumps([{"tag": HANDLING, "predicted": Handling.SOFT.name.lower()}])
 """What the EXIF predictions of a soft image contain: `read_out.is_soft`."""
 
+_WHICH = (ScoreCountRow.p_bin, ScoreCountRow.kind, ScoreCountRow.is_soft)
+
 
 class ScoreCounts:
     def __init__(self, session: Session) -> None:
@@ -30,7 +32,8 @@ class ScoreCounts:
     def rebuild(self, start: datetime, end: datetime) -> int:
         """Count the verdicts given from `start` up to, not including, `end` anew; returns the rows.
 
-        Both are beginnings of hours. A repeated run writes the same rows, but where verdicts were erased since.
+        Both are beginnings of hours; of merged days, of days. A repeated run writes the same rows, but where verdicts
+        were erased since.
         """
         of_these_hours = ScoreCountRow.hour >= start, ScoreCountRow.hour < end
         self._session.execute(
@@ -47,6 +50,24 @@ class ScoreCounts:
         )
         return len(written.all())
 
+    def merge(self, day: datetime) -> None:
+        """Put the hours of the UTC day that begins at `day` together, unless they are. Only for days that are over: an
+        hour of a merged day cannot be rebuilt alone."""
+        surfaces = distinct_values(self._session, ScoreCountRow.surface)
+        that_day = (
+            ScoreCountRow.surface.in_(surfaces),
+            ScoreCountRow.hour >= day,
+            ScoreCountRow.hour < day + timedelta(days=1),
+        )
+        if self._session.scalars(select(1).where(*that_day, ScoreCountRow.hour > day).limit(1)).first() is None:
+            return
+        columns = [ScoreCountRow.surface, ScoreCountRow.model_version_id, *_WHICH]
+        hours = delete(ScoreCountRow).where(*that_day).returning(*columns, ScoreCountRow.count).cte("hours")
+        *keys, count = hours.c
+        merged = select(*keys, literal(day), func.sum(count)).group_by(*keys)
+        names = [column.name for column in keys]
+        self._session.execute(insert(ScoreCountRow).from_select([*names, "hour", "count"], merged))
+
     def surfaces(self) -> list[str]:
         """That were counted, or that a lead saved a policy for; by name."""
         counted = distinct_values(self._session, ScoreCountRow.surface)
@@ -54,12 +75,11 @@ class ScoreCounts:
 
     def of(self, surface: str, since: datetime) -> list[ScoreCount]:
         """What was counted from `since` on, over all model versions: p-values of all of them mean the same."""
-        which = (ScoreCountRow.p_bin, ScoreCountRow.kind, ScoreCountRow.is_soft)
         rows = self._session.execute(
-            select(*which, func.sum(ScoreCountRow.count))
+            select(*_WHICH, func.sum(ScoreCountRow.count))
             .where(ScoreCountRow.surface == surface, ScoreCountRow.hour >= since)
-            .group_by(*which)
-            .order_by(*which)
+            .group_by(*_WHICH)
+            .order_by(*_WHICH)
         )
         return [ScoreCount(p_bin, VerdictKind(kind), is_soft, count) for p_bin, kind, is_soft, count in rows]
 

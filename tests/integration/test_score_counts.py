@@ -109,6 +109,26 @@ def test_each_hour_surface_and_version_counts_for_itself(stores, database, now):
     assert database.scalar(text("SELECT count(DISTINCT (hour, model_version_id)) FROM score_counts")) == 2
 
 
+def test_a_merged_day_says_the_same_in_fewer_rows(stores, database, now):
+    day = now.replace(hour=0) - timedelta(days=3)
+    with stores.transaction() as tx:
+        first, second = add_model(tx), add_model(tx)
+        verdicts = [add(tx, model, p_value) for model in (first, second) for p_value in (0.01, 0.5, 0.5, 0.5)]
+    for number, verdict in enumerate(verdicts):
+        then = {"then": day + 3 * number * HOUR, "id": verdict}
+        database.execute(text("UPDATE verdicts SET created_at = :then WHERE id = :id"), then)
+    rows = text("SELECT count(*) FROM score_counts")
+    with stores.transaction() as tx:
+        tx.score_counts.rebuild(day, day + 24 * HOUR)
+        before, of_hours = tx.score_counts.of("posts", day), database.scalar(rows)
+        for _ in range(2):
+            tx.score_counts.merge(day)
+            assert tx.score_counts.of("posts", day) == before
+            assert (of_hours, database.scalar(rows)) == (8, 4)
+        tx.score_counts.rebuild(day, day + 24 * HOUR)  # by command: the whole day
+        assert tx.score_counts.of("posts", day) == before
+
+
 def test_distinct_values_of_an_empty_table(stores, database):
     with stores.transaction() as tx:
         assert distinct_values(tx.score_counts._session, ScoreCountRow.surface) == []

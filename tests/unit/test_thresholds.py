@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -20,8 +22,10 @@ from pipeline.thresholds import (
     histogram,
     tenths_of_percent,
     totals,
+    window_start,
     would_be,
 )
+from tests.fakes import NOON
 
 CAMERA, UNSURE, NOT_CAMERA = VerdictKind.CAMERA, VerdictKind.UNSURE, VerdictKind.NOT_CAMERA
 DEFAULT = SurfacePolicy()
@@ -70,6 +74,17 @@ def test_a_higher_threshold_flags_no_fewer(rows, policy, more):
 def test_a_policy_that_gave_the_verdicts_changes_none(rows, policy):
     given_by_it = [ScoreCount(row.p_bin, would_be(row, policy), row.is_soft, row.count) for row in rows]
     assert changed(dry_run(given_by_it, policy)) == 0
+
+
+@pytest.mark.parametrize(
+    ("days", "start"),
+    [
+        (1, datetime(2026, 1, 1, 12, tzinfo=UTC)),  # by the hour
+        (2, datetime(2025, 12, 31, tzinfo=UTC)),  # a day that is merged is inside or outside, never cut
+    ],
+)
+def test_where_a_window_begins(days, start):
+    assert window_start(NOON + timedelta(minutes=7), days) == start
 
 
 def test_settings_that_no_slider_can_say_are_rounded():

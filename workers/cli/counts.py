@@ -9,15 +9,15 @@ import typer
 
 from pipeline.settings import Settings
 from workers.bootstrap import Dependencies
-from workers.recount import recount
+from workers.recount import recount_days
 
-Since = Annotated[datetime, typer.Option(help="From the hour of this time on, UTC.")]
-Until = Annotated[datetime | None, typer.Option(help="Up to the hour of this time, UTC [now].")]
+Since = Annotated[datetime, typer.Option(help="From this UTC day on.")]
+Until = Annotated[datetime | None, typer.Option(help="Up to this time, UTC [now].")]
 
 
 def counts(since: Since, until: Until = None) -> None:
-    """Count the verdicts of past hours by p-value again: after an upgrade, an erasure, or a long outage of beat."""
+    """Count the verdicts of past days by p-value again: after an upgrade, an erasure, or a long outage of beat."""
     end = until.replace(tzinfo=UTC) if until else datetime.now(UTC)
     with Dependencies(Settings()) as deps:
-        written = recount(deps, since.replace(tzinfo=UTC), end)
+        written = recount_days(deps, since.replace(tzinfo=UTC), end)
     typer.echo(f"{written} rows counted")

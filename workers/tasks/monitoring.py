@@ -17,7 +17,7 @@ from workers.app import TRAINING_TIME_LIMIT, PipelineTask, send_moderation
 from workers.bootstrap import Dependencies
 from workers.lanes import queue_name
 from workers.reconcile import reconcile_bucket
-from workers.recount import HOUR, recount
+from workers.recount import HOUR, merge_settled, recount
 from workers.stream import translated
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,7 @@ def count_scores(self: PipelineTask) -> None:
     """Count this hour's verdicts and the last one's; an hour is counted once more after its end, so none is missed."""
     now = self.dependencies.clock.now()
     recount(self.dependencies, now - HOUR, now)
+    merge_settled(self.dependencies)
 
 
 @shared_task(name="reconcile", base=PipelineTask, bind=True, time_limit=TRAINING_TIME_LIMIT)

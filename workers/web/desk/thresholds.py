@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -15,9 +14,10 @@ from pipeline.moderate import CHAMPION
 from pipeline.people import Role
 from pipeline.records import Label, SurfacePolicy, VerdictKind
 from pipeline.store import SavedPolicy, Transaction
-from pipeline.thresholds import SCORED, KnownCount, changed, dry_run, effect, tenths_of_percent
+from pipeline.thresholds import SCORED, KnownCount, changed, dry_run, effect, tenths_of_percent, window_start
 from pipeline.verdict import policy_for
 from workers.bootstrap import Dependencies
+from workers.recount import DAY
 from workers.web.desk.p_values import p_value_chart
 from workers.web.desk.session import Person, require
 from workers.web.desk.shell import render
@@ -57,7 +57,8 @@ def surfaces(request: Request, deps: Deps, person: Lead, days: Days = 1) -> HTML
     with deps.stores.transaction() as transaction:
         names = sorted({"default", *settings.surfaces, *transaction.score_counts.surfaces()})
         saved = transaction.policies.newest()
-        kinds = transaction.score_counts.kinds(names, deps.clock.now() - timedelta(days=days))
+        since = window_start(deps.clock.now(), days)
+        kinds = transaction.score_counts.kinds(names, since)
     rows = [
         InForce(
             name,
@@ -67,7 +68,7 @@ def surfaces(request: Request, deps: Deps, person: Lead, days: Days = 1) -> HTML
         )
         for name in names
     ]
-    return render(request, "thresholds.html", person, rows=rows, days=days, Kind=VerdictKind)
+    return render(request, "thresholds.html", person, rows=rows, days=days, since=since, Kind=VerdictKind)
 
 
 @router.get("/{surface}", response_class=HTMLResponse)
@@ -151,7 +152,8 @@ def _what_if(
         100 * in_force.unsure_fpr if unsure is None else unsure,
         in_force.decisions_needed,
     )
-    since = deps.clock.now() - timedelta(days=days)
+    now = deps.clock.now()
+    since = window_start(now, days)
     counts = transaction.score_counts.of(surface, since)
     is_trusted = surface in deps.settings.retrain.trusted_surfaces
     known = transaction.quality.known(surface, since)
@@ -159,11 +161,13 @@ def _what_if(
         known = [one for one in known if one.label is Label.NOT_CAMERA]
         known += [KnownCount(count.p_bin, Label.CAMERA, count.count) for count in counts]
     calibrated_on = _calibrated_on(transaction)
-    effects = [effect(counts, known, policy, days=days, calibrated_on=calibrated_on) for policy in (in_force, proposed)]
+    span = (now - since) / DAY
+    effects = [effect(counts, known, policy, days=span, calibrated_on=calibrated_on) for policy in (in_force, proposed)]
     moves = dry_run(counts, proposed)
     return {
         "surface": surface,
         "days": days,
+        "since": since,
         "saved": history[0] if history else None,
         "in_force": effects[0],
         "proposed": effects[1],
