@@ -58,7 +58,7 @@ export function attach(viewer) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.matches('textarea, select, input:not([type="checkbox"], [type="range"], [type="radio"])')) return;
   const viewer = document.querySelector("[data-viewer]"), name = KEYS[event.key];
   if (viewer && name && toggle(viewer, name)) event.preventDefault();
