@@ -20,6 +20,10 @@ from pipeline.verdict import by_p_value
 BINS = 1000
 """Of p-values: a tenth of a percent each."""
 
+MANY = 10_000
+"""Photographs a day above which only the rate's own uncertainty counts (within 1 %), and not the day's chance, which
+would take half a second to sum up for a million."""
+
 SCORED = (VerdictKind.CAMERA, VerdictKind.UNSURE, VerdictKind.NOT_CAMERA)
 """Kinds that thresholds decide between."""
 
@@ -135,6 +139,10 @@ def false_alarms(photographs: float, rate: float, calibrated_on: int | None) -> 
         rank = int(rate * (calibrated_on + 1) + 1e-9)  # 0.1 x 10 is less than 1 in binary
         if rank == 0:  # so few photographs that no p-value gets so small
             return FalseAlarms(0.0, 0.0, 0.0)
+        if n > MANY:
+            rates = stats.beta(rank, calibrated_on + 1 - rank)
+            low, high = rates.interval(0.95)
+            return FalseAlarms(n * float(rates.mean()), n * float(low), n * float(high))
         chance = stats.betabinom(n, rank, calibrated_on + 1 - rank)
     low, high = chance.interval(0.95)
     return FalseAlarms(float(chance.mean()), float(low), float(high))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import thresholds
 from pipeline.one_class import clopper_pearson
 from pipeline.records import Label, SurfacePolicy, VerdictKind
 from pipeline.thresholds import (
@@ -121,6 +122,11 @@ def test_false_alarms_a_day_hold_for_photographs_like_the_calibration_ones():
     assert 0.93 <= inside <= 0.98
     plain = false_alarms(1000, rate, None)
     assert (plain.mean, plain.high - plain.low < expected.high - expected.low) == (20.0, True)
+
+
+def test_the_interval_of_many_photographs_goes_on_where_that_of_fewer_ends():
+    exact, many = (false_alarms(photographs, 0.02, 210) for photographs in (thresholds.MANY, thresholds.MANY + 1))
+    assert (many.mean, many.low, many.high) == pytest.approx((exact.mean, exact.low, exact.high), rel=0.03)
 
 
 def test_no_alarm_without_photographs_or_where_no_p_value_is_so_small():
