@@ -7,7 +7,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select, true, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -15,12 +29,15 @@ from pipeline.errors import NotFound
 from pipeline.records import ItemState, Label, Lane, Purpose, VerdictKind
 from pipeline.review.items import Item, Listed, Order, SkipReason, Which
 from pipeline.store.effective import decided_by, judged_by
+from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models import UploadRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import ReviewItemRow, SkipRow
 
 OPEN = ReviewItemRow.state == literal_column("'open'")
 """Not a parameter: the partial indexes are found by it."""
+MOST = 1000
+"""Items of one surface that are counted; then there are "at least so many"."""
 IS_HELD = func.coalesce(ReviewItemRow.held_until > func.now(), False)
 USUAL = ReviewItemRow.purpose.in_([literal_column("'unsure'"), literal_column("'sample'")])
 """The queue without appeals, and without golden items, which are mixed in."""
@@ -109,20 +126,21 @@ class Queue:
         )
         return [Listed(to_item(row, is_held), key, model) for row, is_held, key, model in rows]
 
-    def backlog(self) -> dict[str, int]:
-        """Surface -> items that wait, appeals too, golden ones not; read from an index alone."""
-        by_surface = select(ReviewItemRow.surface, func.count()).where(OPEN).group_by(ReviewItemRow.surface)
-        golden = dict(self._pairs(by_surface.where(ReviewItemRow.purpose == Purpose.GOLDEN)))
-        counts = {surface: count - golden.get(surface, 0) for surface, count in self._pairs(by_surface)}
-        return {surface: count for surface, count in sorted(counts.items()) if count}
+    def backlog(self, purpose: Purpose | None = None) -> dict[str, int]:
+        """Surface -> items that wait, counted up to `MOST`; of this purpose, or all but appeals and golden items."""
+        surfaces = distinct_values(self._session, ReviewItemRow.surface, OPEN)
+        named = select(func.unnest(cast(surfaces, ARRAY(Text))).label("surface")).subquery()
+        waiting = select(ReviewItemRow.id).where(
+            OPEN, ReviewItemRow.surface == named.c.surface, _purposes(Which(purpose=purpose))
+        )
+        first = waiting.limit(MOST).correlate(named).subquery()
+        count = select(func.count()).select_from(first).scalar_subquery()
+        return {surface: number for surface, number in self._session.execute(select(named.c.surface, count)) if number}
 
     def disputed(self, *, after: int = 0, limit: int = 50) -> list[Item]:
         """Oldest first."""
         rows = _items().where(ReviewItemRow.state == literal_column("'disputed'"), ReviewItemRow.id > after)
         return [to_item(*row) for row in self._session.execute(rows.order_by(ReviewItemRow.id).limit(limit))]
-
-    def _pairs(self, rows: Select[str, int]) -> list[tuple[str, int]]:
-        return [(name, count) for name, count in self._session.execute(rows)]
 
     def _one(self, rows: Select[ReviewItemRow, bool], item_id: int) -> Item:
         row = self._session.execute(rows.execution_options(**FRESH)).one_or_none()

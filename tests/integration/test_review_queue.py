@@ -258,12 +258,15 @@ def test_a_sample_of_sure_verdicts_waits_and_goes_with_its_verdict_but_golden_on
         decide(tx, item.id, "ann", Statement(Label.CAMERA), SETTINGS)
 
 
-def test_the_backlog_is_counted_by_surface(tx, model):
+def test_the_backlog_is_counted_by_surface_up_to_a_bound(tx, model, monkeypatch):
     add_items(tx, model, 2, surface="posts")
     [avatar] = add_items(tx, model, surface="avatars")
     assert tx.queue.backlog() == {"avatars": 1, "posts": 2}
+    assert tx.queue.backlog(Purpose.APPEAL) == {}
     say(tx, avatar)
     assert tx.queue.backlog() == {"posts": 2}
+    monkeypatch.setattr("pipeline.store.queue.MOST", 1)
+    assert tx.queue.backlog() == {"posts": 1}
 
 
 def test_an_unknown_item_is_not_found(tx):

@@ -14,7 +14,7 @@ from pipeline.review.items import Given, Order
 from pipeline.review.queue import Turn, claim_next
 from pipeline.settings import ReviewSettings
 from pipeline.store import Transaction
-from pipeline.store.queue import Cursor
+from pipeline.store.queue import MOST, Cursor
 from workers.web.asked import Asked
 from workers.web.desk.session import Person, require
 from workers.web.desk.shell import render
@@ -49,7 +49,7 @@ def queue(
     with deps.stores.transaction() as transaction:
         listed = transaction.queue.page(asked.which, asked.order, after=cursor, limit=PAGE + 1)
         context: dict[str, Any] = {
-            "backlog": transaction.queue.backlog(),
+            "backlog": transaction.queue.backlog(asked.purpose),
             "models": transaction.versions.list_all(),
             "last": decision_to_undo(transaction, person, deps.settings.review),
         }
@@ -68,6 +68,7 @@ def queue(
         asked=asked,
         listed=listed[:PAGE],
         more=more,
+        most=MOST,
         labels=LABELS,
         **choices,
         **context,
