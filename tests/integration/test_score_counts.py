@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 from sqlalchemy.dialects import postgresql
+from typer.testing import CliRunner
 
 from pipeline.read_out import tell_handling
 from pipeline.records import Handling, SurfacePolicy, VerdictKind
+from pipeline.store import Stores
 from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models_review import ScoreCountRow
 from pipeline.store.score_counts import _counted
@@ -18,6 +20,10 @@ from pipeline.thresholds import ScoreCount, changed, dry_run
 from pipeline.verdict import decide
 from tests.factories import add_model, add_upload, make_examination, make_score
 from tests.fakes import NOON
+from tests.servers import settings_for
+from workers.bootstrap import Dependencies
+from workers.cli import app as cli
+from workers.recount import merge_settled, recount
 
 HOUR = timedelta(hours=1)
 SOFT = tell_handling(np.eye(len(Handling))[Handling.SOFT])
@@ -127,6 +133,39 @@ def test_a_merged_day_says_the_same_in_fewer_rows(stores, database, now):
             assert (of_hours, database.scalar(rows)) == (8, 4)
         tx.score_counts.rebuild(day, day + 24 * HOUR)  # by command: the whole day
         assert tx.score_counts.of("posts", day) == before
+
+
+@pytest.fixture
+def counted(fresh_dsn):
+    """Four uploads of three days ago, hours apart; gives what says how they are counted."""
+    stores = Stores(settings_for(LENSWATCH_POSTGRES__DSN=fresh_dsn).postgres)
+    with stores.transaction() as tx:
+        model = add_model(tx)
+        for _ in range(4):
+            add(tx, model, 0.5)
+    engine = create_engine(fresh_dsn)
+    with engine.begin() as connection:
+        spread = "created_at - interval '3 days' - id * interval '2 hours'"
+        connection.execute(text(f"UPDATE verdicts SET created_at = {spread}"))  # noqa: S608
+    yield lambda: engine.connect().scalars(text("SELECT count FROM score_counts ORDER BY 1")).all()
+    engine.dispose()
+    stores.close()
+
+
+def test_past_days_are_counted_by_command_and_merged_by_beat(counted, fresh_dsn, monkeypatch):
+    since = datetime.now(UTC) - timedelta(days=5)
+    with Dependencies(settings_for(LENSWATCH_POSTGRES__DSN=fresh_dsn)) as deps:
+        recount(deps, since, deps.clock.now())
+        hours = counted()
+        merge_settled(deps)
+    assert (len(hours), sum(hours)) == (4, 4), "each in an hour of its own"
+    merged = counted()
+    assert len(merged) < 4
+    assert sum(merged) == 4
+    monkeypatch.setenv("LENSWATCH_POSTGRES__DSN", fresh_dsn)
+    done = CliRunner().invoke(cli, ["counts", "--since", f"{since:%Y-%m-%d}"])
+    assert (done.exit_code, done.output) == (0, "4 rows counted\n")
+    assert counted() == merged
 
 
 def test_distinct_values_of_an_empty_table(stores, database):

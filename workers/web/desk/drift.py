@@ -81,11 +81,12 @@ def _plot(name: str, snapshots: Sequence[SavedSnapshot]) -> Plot:
         Series("value", [(start, statistic.get("value")) for start, statistic in told]),
         Series("limit", [(start, statistic.get("limit")) for start, statistic in told]),
     ]
+    top = 1.05 * max((value for one in series for _, value in one.points if value is not None), default=1.0)
     beyond = sum(_is_beyond(statistic) for _, statistic in told)
     measured = sum(statistic.get("value") is not None for _, statistic in told)
     title = NAMES.get(name, name)
     desc = f"{title}: measured in {measured} of {len(told)} windows, beyond its limit in {beyond}."
-    return Plot(title, lines(series, title=title, desc=desc), dict(told[-1][1]))
+    return Plot(title, lines(series, title=title, desc=desc, limits=(0, top or 1.0)), dict(told[-1][1]))
 
 
 def _is_beyond(statistic: Mapping[str, Any]) -> bool:
