@@ -136,7 +136,7 @@ def false_alarms(photographs: float, rate: float, calibrated_on: int | None) -> 
         return FalseAlarms(0.0, 0.0, 0.0)
     chance = stats.binom(n, rate)
     if calibrated_on is not None:
-        rank = int(rate * (calibrated_on + 1) + 1e-9)  # 0.1 x 10 is less than 1 in binary
+        rank = int(rate * (calibrated_on + 1) + 1e-9)  # 0.29 x 100 is less than 29 in binary
         if rank == 0:  # so few photographs that no p-value gets so small
             return FalseAlarms(0.0, 0.0, 0.0)
         if n > MANY:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Numeric, SmallInteger, Text, cast, delete, func, literal, select
+from sqlalchemy import ColumnElement, SmallInteger, Text, cast, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -97,9 +97,8 @@ class ScoreCounts:
 
 
 def p_bin_of(p_value: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ColumnElement[int]:
-    """`thresholds.ScoreCount.p_bin`. By way of decimals: 1000 x 0.029 is more than 29 in binary."""
-    exact = func.ceil(BINS * cast(p_value, Numeric))
-    return cast(func.greatest(1, func.least(BINS, exact)), SmallInteger)
+    """`thresholds.ScoreCount.p_bin`."""
+    return cast(func.greatest(1, func.least(BINS, func.ceil(BINS * p_value))), SmallInteger)
 
 
 def _counted(start: datetime, end: datetime) -> Any:

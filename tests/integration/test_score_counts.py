@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import column, create_engine, func, select, text
 from sqlalchemy.dialects import postgresql
 from typer.testing import CliRunner
 
@@ -15,7 +15,7 @@ from pipeline.records import Handling, SurfacePolicy, VerdictKind
 from pipeline.store import Stores
 from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models_review import ScoreCountRow
-from pipeline.store.score_counts import _counted
+from pipeline.store.score_counts import _counted, p_bin_of
 from pipeline.thresholds import ScoreCount, changed, dry_run
 from pipeline.verdict import decide
 from tests.factories import add_model, add_upload, make_examination, make_score
@@ -47,14 +47,14 @@ def rebuild(tx, now):
     return tx.score_counts.rebuild(now - HOUR, now + HOUR)
 
 
-def test_bins_are_exact_where_binary_fractions_are_not(stores, now):
-    """1000 x 0.029 is 29.000000000000004: a bin too high would make a dry run lie about the threshold 2.9 %."""
+def test_a_p_value_that_equals_a_threshold_is_in_its_bin(stores, now):
+    """A bin too high, and a dry run would lie about the threshold; all of them, since binary fractions round."""
     with stores.transaction() as tx:
-        model = add_model(tx)
-        for tenth in range(1, 120):
-            add(tx, model, tenth / 1000)
+        bins = select(p_bin_of(column("p"))).select_from(func.unnest([k / 1000 for k in range(1, 1001)]).alias("p"))
+        assert tx.score_counts._session.scalars(bins).all() == list(range(1, 1001))
+        add(tx, add_model(tx), 0.0201)
         rebuild(tx, now)
-        assert [row.p_bin for row in tx.score_counts.of("posts", now)] == list(range(1, 120))
+        assert [row.p_bin for row in tx.score_counts.of("posts", now)] == [21]
 
 
 def test_counts_tell_what_every_threshold_would_have_said(stores, now):
