@@ -7,6 +7,7 @@ of `tests.big`.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,15 @@ from rich.console import Console
 
 from pipeline.people import Role
 from tests.big.pages import PAGES, Places
-from tests.browser.running import own_samples, running, simulated
+from tests.browser.running import near_copy, own_samples, running, sign_in, simulated, wait_until_hashed
 
 FOLDER = Path("docs/desk")
+SAMPLES = {
+    "queue": "/queue?surface=samples&order=riskiest",
+    "search": "/search?by=key&q=samples%2F",
+}
+"""Pages that show more than the first of their usual addresses does."""
+
 COLOURS = 128
 """Of a picture: enough for pages, and a third of the bytes."""
 
@@ -27,15 +34,41 @@ COLOURS = 128
 def screenshots(folder: Annotated[Path, typer.Option(help="Where they go.")] = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     console = Console()
-    with console.status("Starting everything") as status, running(own_samples() | simulated(12)) as desk:
-        places = Places.drawn_from(desk.deps.stores._engine)
-        for dark in (False, True):
-            page = desk.signed_in(Role.ADMIN, dark=dark)
-            for visited in PAGES:
-                status.update(visited.name)
-                page.goto(visited.urls(places)[0], wait_until="networkidle")
-                shoot(page, folder / f"{visited.name}-{'dark' if dark else 'light'}.png")
+    images = own_samples()
+    first = next(iter(images))
+    images |= {f"copy-of-{first}": near_copy(images[first])} | simulated(12)
+    with console.status("Starting everything") as status, running(images) as desk:
+        wait_until_hashed(desk.deps, first)
+        name = desk.person(Role.ADMIN, "ada")
+        for scheme in ("light", "dark"):
+            page = desk.window(dark=scheme == "dark")
+            for shown in walk(page, name, Places.drawn_from(desk.deps.stores._engine)):
+                status.update(f"{shown}, {scheme}")
+                shoot(page, folder / f"{shown}-{scheme}.png")
     console.print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
+
+
+def walk(page: Page, name: str, places: Places) -> Iterator[str]:
+    """From page to page; the name of each, once it is there to be seen."""
+    page.goto("/sign-in")
+    yield "sign-in"
+    sign_in(page, name)
+    for visited in PAGES:
+        page.goto(SAMPLES.get(visited.name) or visited.urls(places)[0], wait_until="networkidle")
+        yield visited.name
+    page.goto(SAMPLES["queue"])
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/items/*")
+    page.keyboard.press("b")  # these pictures hurt nobody
+    page.wait_for_load_state("networkidle")
+    yield "deciding"
+    page.keyboard.press("h")
+    page.wait_for_load_state("networkidle")
+    yield "heat-map"
+    page.keyboard.press("d")
+    page.wait_for_url("**/copies*")
+    page.wait_for_load_state("networkidle")
+    yield "near-copies"
 
 
 def shoot(page: Page, file: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from sqlalchemy import text
 
 from pipeline.adapters.triton import TritonRepository
 from pipeline.passwords import hash_password
@@ -37,6 +39,9 @@ MONTH = 20_000
 
 WINDOW = {"width": 1280, "height": 800}
 PATIENCE = 180  # s, for all verdicts
+
+LOGS = Path(".lenswatch/browser-logs")
+"""Of the last run's processes."""
 
 ALL_UNSURE = '{"samples": {"not_camera_fpr": 0.0001, "unsure_fpr": 0.9999}}'
 
@@ -107,6 +112,7 @@ def running(images: Mapping[str, bytes], **settings: str) -> Iterator[Desk]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+        shutil.copytree(folder / "logs", LOGS, dirs_exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -129,6 +135,22 @@ def announced(deps: Dependencies, images: Mapping[str, bytes], processes: Sequen
             process.require_alive()
     missing = [name for name, view in outcomes.items() if view is None]
     assert not missing, f"no verdict in {PATIENCE} s: {missing}"
+
+
+def wait_until_hashed(deps: Dependencies, name: str) -> None:
+    """Until beat has had the pictures of this image drawn, and of its copy: then the two are known to be alike."""
+    hashed = text(
+        "SELECT count(*) FROM uploads JOIN media USING (sha256)"
+        " WHERE object_key IN (:first, :second) AND bucket = 'uploads' AND pdq IS NOT NULL"
+    )
+    keys = {"first": f"{showcase.SURFACE}/{name}", "second": f"{showcase.SURFACE}/copy-of-{name}"}
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with deps.stores._engine.connect() as connection:
+            if connection.scalar(hashed, keys) == 2:
+                return
+        time.sleep(1)
+    raise AssertionError(f"{name} and its copy are not hashed after {PATIENCE} s")
 
 
 def photographs(count: int) -> dict[str, bytes]:

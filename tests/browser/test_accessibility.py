@@ -40,7 +40,7 @@ def grave(page):
 
 @pytest.mark.parametrize("visited", PAGES, ids=lambda visited: visited.name)
 def test_no_page_shuts_anybody_out(admin, places, visited):
-    admin.goto(visited.urls(places)[0])
+    assert admin.goto(visited.urls(places)[0]).ok
     assert admin.locator("h1").count() == 1
     assert not grave(admin)
 

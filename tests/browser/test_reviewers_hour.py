@@ -5,7 +5,7 @@ The items are images of the surface `samples`, oldest first; each test takes its
 
 from __future__ import annotations
 
-import time
+import re
 from collections import Counter
 from itertools import cycle, islice
 
@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import text
 
 from pipeline.people import Role
-from tests.browser.conftest import LEASE
-from tests.browser.running import announced, photographs
+from tests.browser.conftest import COUNT, LEASE
+from tests.browser.running import announced, photographs, wait_until_hashed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -49,8 +49,8 @@ def press(page, key):
 
 
 def item_of(page):
-    path = page.url.partition("?")[0]
-    return int(path.rsplit("/", 1)[1]) if "/items/" in path else None
+    found = re.search(r"/items/(\d+)", page.url)
+    return int(found[1]) if found else None
 
 
 def taken(page, item_id):
@@ -102,7 +102,7 @@ def test_two_browsers_never_hold_the_same_item(desk, ask):
 
 
 def test_an_item_returns_by_itself(desk, ask):
-    """When its lease is over: the clock says so, the next reviewer may take it, and the first one's word comes too late."""
+    """When its lease is over: its clock says so, others may take it, and the first one's word comes too late."""
     emil, fay = (desk.signed_in(Role.REVIEWER, name) for name in ("emil", "fay"))
     item = start(emil)
     assert emil.get_by_text("Yours for 0:").is_visible()
@@ -117,7 +117,10 @@ def test_an_item_returns_by_itself(desk, ask):
 
 
 def test_near_copies_are_decided_together(desk, ask):
-    [(item, copy)] = near_copies(ask)
+    last = list(photographs(COUNT))[-1]
+    wait_until_hashed(desk.deps, last)
+    of_key = "SELECT i.id FROM review_items i JOIN uploads u ON u.id = upload_id WHERE object_key = 'samples/' || :name"
+    [(item,)], [(copy,)] = ask(of_key, name=last), ask(of_key, name=f"copy-of-{last}")
     gus = taken(desk.signed_in(Role.REVIEWER, "gus"), item)
     press(gus, "d")
     assert gus.get_by_role("checkbox").count() >= 1
@@ -125,23 +128,6 @@ def test_near_copies_are_decided_together(desk, ask):
     press(gus, "n")
     said = ask("SELECT review_item_id, label FROM decisions WHERE reviewer = 'gus' ORDER BY review_item_id")
     assert said == sorted([(item, "not_camera"), (copy, "not_camera")])
-
-
-def near_copies(ask, patience=60):
-    """An open item and its copy, once both were drawn and hashed."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        found = ask(
-            "SELECT one.id, other.id FROM review_items one JOIN review_items other ON other.surface = one.surface"
-            " JOIN uploads u ON u.id = one.upload_id JOIN uploads v ON v.id = other.upload_id"
-            " JOIN media m ON m.sha256 = one.sha256 JOIN media n ON n.sha256 = other.sha256"
-            " WHERE v.object_key = replace(u.object_key, 'samples/', 'samples/copy-of-') AND m.pdq IS NOT NULL"
-            " AND n.pdq IS NOT NULL AND one.state = 'open' AND other.state = 'open' LIMIT 1"
-        )
-        if found:
-            return found
-        time.sleep(1)
-    raise AssertionError(f"no two near copies wait, hashed, within {patience} s")
 
 
 def test_thresholds_are_tried_before_they_are_saved(desk, ask):
@@ -155,7 +141,8 @@ def test_thresholds_are_tried_before_they_are_saved(desk, ask):
     assert dry_run.inner_text() != before
     assert ask("SELECT 1 FROM surface_policies WHERE actor = 'hana'") == []
     lead.get_by_label("Why").fill("fewer reviews")
-    lead.get_by_role("button", name="Save 5.0 % / 20.0 %").click()
+    assert lead.locator("#chosen").inner_text() == "5.0 % / 20.0 %"
+    lead.get_by_role("button", name="Save").first.click()
     lead.get_by_role("cell", name="fewer reviews").wait_for()
     saved = ask("SELECT surface, not_camera_fpr, unsure_fpr FROM surface_policies WHERE actor = 'hana'")
     assert saved == [("posts", 0.05, 0.2)]
@@ -170,7 +157,7 @@ def in_pairs(desk, ask):
     lead.get_by_label("Why").fill("two pairs of eyes")
     lead.get_by_role("button", name="Save").first.click()
     lead.get_by_role("cell", name="two pairs of eyes").wait_for()
-    images = dict(list(photographs(75).items())[70:])
+    images = dict(list(photographs(COUNT + 5).items())[COUNT:])
     announced(desk.deps, {f"late-{name}": content for name, content in images.items()})
     found = ask("SELECT id FROM review_items WHERE surface = 'samples' AND decisions_needed = 2 ORDER BY id")
     assert len(found) >= 3
