@@ -127,6 +127,9 @@ class DetectorSettings(BaseModel):
 class PolicySettings(BaseModel):
     not_camera_fpr: Rate = 0.02
     unsure_fpr: Rate = 0.10
+    decisions_needed: Annotated[int, Field(ge=1, le=3)] = 1
+    """Of different reviewers, before an item is decided. With one, reviews end questions but train nothing by
+    themselves, as long as retraining asks for two (`RetrainSettings.reviewers_needed`)."""
 
 
 class WebSettings(BaseModel):

@@ -14,7 +14,7 @@ from pipeline.settings import Settings
 def policy_for(settings: Settings, surface: str) -> SurfacePolicy:
     """The surface's own thresholds by the settings, or the general ones."""
     policy = settings.surfaces.get(surface, settings.policy)
-    return SurfacePolicy(not_camera_fpr=policy.not_camera_fpr, unsure_fpr=policy.unsure_fpr)
+    return SurfacePolicy(policy.not_camera_fpr, policy.unsure_fpr, policy.decisions_needed)
 
 
 def policy_in_force(policies: PolicyStore, settings: Settings, surface: str) -> SurfacePolicy:

@@ -51,7 +51,7 @@ def test_a_soft_image_says_why_it_is_unsure():
 
 
 def test_surface_has_its_own_thresholds():
-    settings = Settings(surfaces={"news": PolicySettings(not_camera_fpr=0.005, unsure_fpr=0.2)})
-    assert policy_for(settings, "news") == SurfacePolicy(0.005, 0.2)
+    settings = Settings(surfaces={"news": PolicySettings(not_camera_fpr=0.005, unsure_fpr=0.2, decisions_needed=2)})
+    assert policy_for(settings, "news") == SurfacePolicy(0.005, 0.2, 2)
     assert policy_for(settings, "avatars") == SurfacePolicy(0.02, 0.10)
     assert decide(scored(0.01), policy_for(settings, "news")).kind is VerdictKind.UNSURE
