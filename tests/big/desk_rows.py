@@ -38,7 +38,9 @@ def statements(sizes: Sizes) -> dict[str, str]:
         "embeddings": _embeddings(sizes),
         "score_counts": f"""
             INSERT INTO score_counts (surface, model_version_id, hour, p_bin, kind, is_soft, count)
-            SELECT pg_temp.surface(i), pg_temp.model(i), date_trunc('hour', pg_temp.moment(i)),
+            SELECT pg_temp.surface(i), pg_temp.model(i), date_trunc(
+                    CASE WHEN pg_temp.moment(i) < date_trunc('day', pg_temp.loaded()) THEN 'day' ELSE 'hour' END,
+                    pg_temp.moment(i)),
                 ceil(1000 * pg_temp.p_value(i)), pg_temp.kind(i), pg_temp.is_soft(i), count(*)
             FROM generate_series(1, {sizes.scores}) i GROUP BY 1, 2, 3, 4, 5, 6""",
         "audit_log": f"""
@@ -46,7 +48,7 @@ def statements(sizes: Sizes) -> dict[str, str]:
             SELECT pg_temp.pick(i, 31, {reviewers}), pg_temp.pick(i, 32, ARRAY['review.decided', 'review.skipped',
                 'item.opened', 'policy.changed', 'model.promoted']), 'review_item:' || 1 + i % {sizes.decided_items},
                 '{{"label": "camera", "note": ""}}', pg_temp.moment(i * {sizes.scores} / {sizes.audit})
-            FROM generate_series(1, {sizes.audit}) i""",
+            FROM generate_series(1::bigint, {sizes.audit}) i""",
         "drift_snapshots": _snapshots(sizes),
         "dead_letters": _letters(sizes),
         "surface_policies": f"""
@@ -54,7 +56,7 @@ def statements(sizes: Sizes) -> dict[str, str]:
                 created_at)
             SELECT ({_names(SURFACES)})[1 + i % {len(SURFACES)}], 0.01 + 0.001 * (i % 15), 0.1, 1, 'lead-01',
                 'after the quality review', pg_temp.moment(i * {sizes.scores} / 200)
-            FROM generate_series(1, 200) i""",
+            FROM generate_series(1::bigint, 200) i""",
     }
 
 
