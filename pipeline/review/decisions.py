@@ -10,7 +10,7 @@ from pipeline.errors import Conflict, NotFound
 from pipeline.records import ItemState, Label, Purpose
 from pipeline.review.items import Given, Item, Reason
 from pipeline.review.ports import Desk
-from pipeline.review.queue import check_lease, name_of, take
+from pipeline.review.queue import check_judge, check_lease, name_of, take
 from pipeline.settings import Settings
 
 
@@ -28,13 +28,12 @@ def decide(desk: Desk, item_id: int, reviewer: str, said: Statement, settings: S
 
     Raises:
         NotFound: no such item.
-        Conflict: it is not open any more, somebody else has it, or her time was over and it was taken.
+        Conflict: it is not open any more, somebody else has it, her time was over and it was taken, or she has judged
+            the image since on another item, where that bars her.
     """
     reviewer = name_of(reviewer)
     desk.queue.lock(reviewer)
-    item = desk.queue.locked(item_id)
-    check_lease(item, reviewer)
-    return _say(desk, item, reviewer, said, settings)
+    return _say(desk, _hers(desk, item_id, reviewer), reviewer, said, settings)
 
 
 def decide_unseen(desk: Desk, item_id: int, reviewer: str, said: Statement, settings: Settings) -> Given:
@@ -62,6 +61,7 @@ def decide_copies(
     for each in sorted([item_id, *others]):  # in one order: nobody waits in a circle
         with suppress(NotFound):
             desk.queue.locked(each)
+    shown = _hers(desk, item_id, reviewer)
     done = []
     for each in others:
         try:
@@ -70,7 +70,7 @@ def decide_copies(
             continue
         _say(desk, item, reviewer, said, settings)
         done.append(each)
-    decide(desk, item_id, reviewer, said, settings)  # last, so that undo meets the item that she saw
+    _say(desk, shown, reviewer, said, settings)  # last, so that undo meets the item that she saw
     return done
 
 
@@ -134,6 +134,13 @@ def resolve(given: Sequence[Given], needed: int) -> tuple[ItemState, Label | Non
     return ItemState.OPEN, None
 
 
+def _hers(desk: Desk, item_id: int, reviewer: str) -> Item:
+    item = desk.queue.locked(item_id)
+    check_lease(item, reviewer)
+    check_judge(desk, item_id, reviewer)
+    return item
+
+
 def _say(
     desk: Desk, item: Item, reviewer: str, said: Statement, settings: Settings, *, is_final: bool = False
 ) -> Given:
@@ -152,7 +159,7 @@ def _say(
     return given
 
 
-def _settle(desk: Desk, item: Item, settings: Settings) -> ItemState:
+def _settle(desk: Desk, item: Item, settings: Settings) -> None:
     """Bring the item, its announcement and the image's verification up to date with the decisions."""
     state, outcome = resolve(desk.decisions.given(item.id), item.decisions_needed)
     if item.purpose is Purpose.GOLDEN:  # the next reviewer gets it, too
@@ -161,7 +168,6 @@ def _settle(desk: Desk, item: Item, settings: Settings) -> ItemState:
     desk.decisions.verify(item.sha256, reviewers_needed=settings.retrain.reviewers_needed)
     if outcome is not None:  # said only when it can no longer be taken back
         desk.decisions.announce(item, outcome, after=settings.review.undo_window)
-    return state
 
 
 def _reopen(desk: Desk, item: Item, reviewer: str, settings: Settings) -> Item:
@@ -170,9 +176,11 @@ def _reopen(desk: Desk, item: Item, reviewer: str, settings: Settings) -> Item:
     if item.state is ItemState.WITHDRAWN or somebody_works_on_it:  # it stays so, without the label
         desk.decisions.verify(item.sha256, reviewers_needed=settings.retrain.reviewers_needed)
         return item
-    state = _settle(desk, item, settings)
-    if state is not ItemState.OPEN:
-        return desk.queue.locked(item.id)
+    _settle(desk, item, settings)
+    desk.queue.withdraw_if_gone(item.id)
+    item = desk.queue.locked(item.id)
+    if item.state is not ItemState.OPEN:
+        return item
     desk.queue.release(reviewer, keep=[])
     desk.queue.hold(item.id, reviewer, settings.review.lease)
     return desk.queue.show(item.id, settings.review.lease)

@@ -20,7 +20,7 @@ class QueueStore(Protocol):
         ...
 
     def held(self, reviewer: str, which: Which) -> list[Item]:
-        """Items of `which` under her lease, the one that she was shown first."""
+        """Items of `which` under her lease that she may decide, the one that she was shown first."""
         ...
 
     def free(self, reviewer: str, which: Which, order: Order) -> Item | None:
@@ -47,6 +47,10 @@ class QueueStore(Protocol):
 
     def skip(self, item_id: int, reviewer: str, reason: SkipReason) -> None:
         """Never give it to her again, and end her lease."""
+        ...
+
+    def withdraw_if_gone(self, item_id: int) -> None:
+        """Withdraw an item that was opened again, if what it asks about went while it was closed."""
         ...
 
 

@@ -57,8 +57,7 @@ def take(desk: Desk, item_id: int, reviewer: str, settings: ReviewSettings, *, s
         raise Conflict(f"review item {item_id} is {item.state.value}")
     if item.is_held and item.held_by != reviewer:
         raise Conflict(f"somebody else has review item {item_id}")
-    if not desk.queue.may_decide(reviewer, item_id):
-        raise Conflict(f"{reviewer} has decided this image already")
+    check_judge(desk, item_id, reviewer)
     if not (item.is_held and item.held_since):
         item = desk.queue.hold(item_id, reviewer, settings.lease)
     if show:
@@ -85,6 +84,12 @@ def check_lease(item: Item, reviewer: str) -> None:
     if item.held_by is not None and item.is_held:
         raise Conflict(f"somebody else has review item {item.id}")
     raise Conflict(f"your time for review item {item.id} was over: take it again")
+
+
+def check_judge(desk: Desk, item_id: int, reviewer: str) -> None:
+    """Raises Conflict where `QueueStore.may_decide` says no."""
+    if not desk.queue.may_decide(reviewer, item_id):
+        raise Conflict(f"{reviewer} has decided this image already")
 
 
 _WHY = {

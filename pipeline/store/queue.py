@@ -14,6 +14,7 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    exists,
     func,
     literal_column,
     or_,
@@ -30,7 +31,7 @@ from pipeline.records import ItemState, Label, Lane, Purpose, VerdictKind
 from pipeline.review.items import Item, Listed, Order, SkipReason, Which
 from pipeline.store.effective import decided_by, judged_by
 from pipeline.store.loose_scan import distinct_values
-from pipeline.store.models import UploadRow
+from pipeline.store.models import UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import ReviewItemRow, SkipRow
 
@@ -43,6 +44,7 @@ USUAL = ReviewItemRow.purpose.in_([literal_column("'unsure'"), literal_column("'
 """The queue without appeals, and without golden items, which are mixed in."""
 FRESH = {"populate_existing": True}
 """What a session has read of a row before is read again."""
+_IS_DELETED = exists().where(UploadRow.id == ReviewItemRow.upload_id, UploadRow.deleted_at.is_not(None))
 _NOBODY: dict[str, Any] = {"held_by": None, "held_since": None, "held_until": None}
 
 
@@ -71,9 +73,12 @@ class Queue:
         return self._one(_items().where(ReviewItemRow.id == item_id).with_for_update(), item_id)
 
     def held(self, reviewer: str, which: Which) -> list[Item]:
-        mine = _items().where(ReviewItemRow.held_by == reviewer, OPEN, IS_HELD, _fits(which), _in_queue(which))
+        mine = _items().where(
+            ReviewItemRow.held_by == reviewer, OPEN, IS_HELD, _fits(which), _in_queue(which), ~_barred(reviewer)
+        )
         shown_first = mine.order_by(ReviewItemRow.held_since.nulls_last(), ReviewItemRow.id)
-        return [to_item(*row) for row in self._session.execute(shown_first.with_for_update())]
+        rows = self._session.execute(shown_first.with_for_update().execution_options(**FRESH))
+        return [to_item(*row) for row in rows]
 
     def peek(self, reviewer: str) -> list[Item]:
         """All that is under her lease; not locked."""
@@ -88,14 +93,12 @@ class Queue:
         return self._first(found.order_by(*_by(order)))
 
     def free_golden(self, reviewer: str, which: Which) -> Item | None:
-        golden = (ReviewItemRow.purpose == Purpose.GOLDEN) & _golden_fits(which)
+        golden = (ReviewItemRow.purpose == Purpose.GOLDEN) & _golden_fits(which) & ~_IS_DELETED
         found = _items().where(OPEN, golden, _fits(which), ~IS_HELD, ~judged_by(reviewer), ~_skipped_by(reviewer))
         return self._first(found.order_by(ReviewItemRow.id))
 
     def may_decide(self, reviewer: str, item_id: int) -> bool:
-        is_strict = ReviewItemRow.purpose.in_([Purpose.APPEAL, Purpose.GOLDEN])
-        barred = decided_by(reviewer) | (is_strict & judged_by(reviewer))
-        return not self._session.scalars(select(barred).where(ReviewItemRow.id == item_id)).one()
+        return not self._session.scalars(select(_barred(reviewer)).where(ReviewItemRow.id == item_id)).one()
 
     def hold(self, item_id: int, reviewer: str, lease: timedelta) -> Item:
         return self._set(item_id, held_by=reviewer, held_since=None, held_until=func.now() + lease)
@@ -104,13 +107,18 @@ class Queue:
         return self._set(item_id, held_since=func.now(), held_until=func.now() + lease)
 
     def release(self, reviewer: str, *, keep: Collection[int]) -> None:
-        hers = (ReviewItemRow.held_by == reviewer) & ReviewItemRow.id.not_in(keep)
-        self._session.execute(update(ReviewItemRow).where(hers).values(_NOBODY))
+        hers = select(ReviewItemRow.id).where(ReviewItemRow.held_by == reviewer, ReviewItemRow.id.not_in(keep))
+        free = hers.with_for_update(skip_locked=True)  # one that somebody takes just now is not waited for
+        self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id.in_(free)).values(_NOBODY))
 
     def skip(self, item_id: int, reviewer: str, reason: SkipReason) -> None:
         skipped = insert(SkipRow).values(review_item_id=item_id, reviewer=reviewer, reason=reason.value)
         self._session.execute(skipped.on_conflict_do_nothing())
         self._set(item_id, **_NOBODY)
+
+    def withdraw_if_gone(self, item_id: int) -> None:
+        superseded = exists().where(VerdictRow.id == ReviewItemRow.verdict_id, VerdictRow.superseded_at.is_not(None))
+        withdraw(self._session, (ReviewItemRow.id == item_id) & (superseded | _IS_DELETED))
 
     def page(
         self, which: Which, order: Order = Order.OLDEST, *, after: Cursor | None = None, limit: int = 50
@@ -246,6 +254,11 @@ def _fits(which: Which) -> ColumnElement[bool]:
     if which.min_age is not None:
         fits.append(row.created_at <= func.now() - which.min_age)
     return and_(true(), *fits)
+
+
+def _barred(reviewer: str) -> ColumnElement[bool]:
+    is_strict = ReviewItemRow.purpose.in_([Purpose.APPEAL, Purpose.GOLDEN])
+    return decided_by(reviewer) | (is_strict & judged_by(reviewer))
 
 
 def _skipped_by(reviewer: str) -> ColumnElement[bool]:

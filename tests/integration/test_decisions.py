@@ -13,7 +13,7 @@ from pipeline.review.decisions import Statement, decide, decide_copies, end_disp
 from pipeline.review.items import Order, Reason, Which
 from pipeline.review.queue import claim_next, take
 from pipeline.settings import ReviewSettings
-from tests.factories import add_model, add_upload, add_verdict, make_examination
+from tests.factories import add_model, add_upload, add_verdict, make_event, make_examination
 from tests.reviewing import SETTINGS, say, waiting
 
 NO_GOLDEN = ReviewSettings(golden_share=0)
@@ -157,6 +157,14 @@ def test_undo_is_refused_once_somebody_elses_decision_closed_the_item(tx, add):
         undo(tx, "ann", SETTINGS)
 
 
+def test_what_went_while_an_item_was_closed_is_not_asked_for_again_by_undo(tx, add, database):
+    item = add(key="gone.jpg")
+    say(tx, item, "ann")
+    tx.uploads.delete(make_event(kind="deleted", key="gone.jpg"))
+    assert undo(tx, "ann", SETTINGS).state is ItemState.WITHDRAWN
+    assert waiting(tx) == []
+
+
 def test_undo_leaves_the_item_with_who_works_on_it(tx, add):
     item = add(decisions_needed=2)
     say(tx, item, "ann")
@@ -224,6 +232,16 @@ def test_copies_are_decided_together_but_not_those_that_others_hold_or_that_were
     [of_copy], [of_shown] = tx.decisions.given(copy), tx.decisions.given(shown)
     assert (of_copy.seconds, of_shown.seconds) == (None, 0)
     assert tx.decisions.last("ann") == of_shown, "what undo takes back first"
+
+
+def test_copies_of_a_golden_item_are_decided_with_it(tx, add):
+    examination = make_examination()
+    known, copy = add(examination=examination), add(examination=examination)
+    say(tx, known, "lea")
+    golden = tx.golden.add(tx.queue.get(known).upload_id, Label.CAMERA, actor="lea")
+    take(tx, golden, "ann", NO_GOLDEN)
+    assert decide_copies(tx, golden, [copy], "ann", Statement(Label.CAMERA), SETTINGS) == [copy]
+    assert [given.reviewer for given in tx.decisions.given(golden)] == ["ann"]
 
 
 def test_answers_that_a_golden_item_belies_verify_nothing(tx, add, database):

@@ -269,6 +269,27 @@ def test_the_backlog_is_counted_by_surface_up_to_a_bound(tx, model, monkeypatch)
     assert tx.queue.backlog() == {"posts": 1}
 
 
+def test_two_appeals_about_one_image_are_never_heard_by_the_same_reviewer(tx, model, database):
+    for _ in range(2):
+        upload = add_upload(tx)
+        add_verdict(tx, model, VerdictKind.NOT_CAMERA, upload=upload, examination=make_examination(sha256="ab" * 32))
+        tx.appeals.open(upload.id, statement="", appellant=None, submitted_by="key", decisions_needed=1)
+    appeals = Which(purpose=Purpose.APPEAL)
+    turn = claim_next(tx, "ann", appeals, Order.OLDEST, NO_GOLDEN)
+    decide(tx, turn.item.id, "ann", Statement(Label.CAMERA), SETTINGS)
+    with pytest.raises(Conflict, match="decided this image"):  # she holds it still
+        decide(tx, turn.ahead.id, "ann", Statement(Label.CAMERA), SETTINGS)
+    assert claim(tx, "ann", appeals) is None
+    assert claim(tx, "bob", appeals) == turn.ahead.id
+
+
+def test_a_golden_item_whose_object_is_gone_is_shown_to_nobody(tx, model, golden):
+    add_items(tx, model)
+    key = tx.uploads.get(tx.queue.get(golden).upload_id).event.key
+    tx.uploads.delete(make_event(kind="deleted", key=key))
+    assert claim(tx, settings=ReviewSettings(golden_share=1)) != golden
+
+
 def test_an_unknown_item_is_not_found(tx):
     with pytest.raises(NotFound):
         say(tx, 0)
