@@ -14,11 +14,16 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from pipeline.decode import decode
+from pipeline.derived import picture_key
+from pipeline.pictures import draw
 from pipeline.settings import Settings
 from tests.big.load import PASSWORD
 from tests.big.pages import PAGES, PARTS, Places
 from workers.bootstrap import Dependencies
+from workers.local.camera import landscape
 from workers.local.processes import LOOPBACK, Process, end_leftover, free_port
+from workers.local.samples import CAMERAS
 
 WARM_UP = 3
 """Visits of each page that do not count: a template is compiled, a model read."""
@@ -50,9 +55,22 @@ class Row:
 def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
     """Each page, then the steps of a reviewer's loop."""
     places = Places.drawn_from(deps.stores._engine)
+    uploads = [upload for upload, *_ in places.uploads]
+    store_pictures(deps, uploads)
     with served(folder, deps.settings) as url, signed_in(url, "admin-01") as admin:
         for page in PAGES + PARTS:
             yield visit(admin, page.name, itertools.cycle(page.urls(places)), visits)
+
+
+def store_pictures(deps: Dependencies, uploads: list[int]) -> None:
+    """As though the object of each had been drawn: a simulated photograph, in all its pictures."""
+    photograph = CAMERAS[0][2].photograph(landscape(1200, 1600, seed=0), seed=0)
+    made = draw(decode(photograph, deps.settings.limits), orientation=1)
+    for upload in uploads:
+        with deps.stores.transaction() as transaction:
+            drawable = transaction.pictures.drawable(upload)
+        for which, content in made.items():
+            deps.objects.put(deps.settings.s3.model_bucket, picture_key(drawable, which), content)
 
 
 def visit(client: httpx.Client, name: str, urls: Iterable[str], visits: int) -> Row:
