@@ -69,7 +69,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Items that only this version knows go, with their decisions; of the others the first decision of each stays."""
+    """Items that only this version knows go, with their decisions, and what was taken back; of the others the first
+    decision of each reviewer stays."""
     op.execute("SET LOCAL lock_timeout = '4s'")
     op.execute("SET LOCAL lenswatch.erasure = 'on'")
     _unindex_searches()
@@ -77,6 +78,10 @@ def downgrade() -> None:
     op.drop_table("surface_policies")
     op.drop_table("appeals")
     op.drop_table("review_skips")
+    op.execute(
+        "WITH back AS (DELETE FROM retractions RETURNING decision_id)"
+        " DELETE FROM decisions USING back WHERE id = decision_id"
+    )
     op.drop_table("retractions")
     _narrow_decisions()
     _narrow_items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Interval, Select, exists, extract, func, insert, select, type_coerce, update
+from sqlalchemy import ColumnElement, Interval, Select, exists, extract, func, insert, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from pipeline.records import ItemState, Label, Purpose
@@ -51,12 +51,21 @@ class Decisions:
         self._session.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(values))
 
     def verify(self, sha256: str, *, reviewers_needed: int) -> None:
-        here = DecisionRow.sha256 == sha256
-        photo = exists(agreed(Label.CAMERA, reviewers_needed).where(here))
-        doubted = exists(said(Label.NOT_CAMERA).where(here))
-        is_verified = self._session.scalars(select(photo & ~doubted)).one()
-        stale = (EmbeddingRow.sha256 == sha256) & (EmbeddingRow.is_verified != is_verified)
-        self._session.execute(update(EmbeddingRow).where(stale).values(is_verified=is_verified))
+        self._verify(EmbeddingRow.sha256 == sha256, reviewers_needed)
+
+    def verify_all(self, *, reviewers_needed: int) -> None:
+        """`verify` every image that anybody decided about: other encoders, settings, and simultaneous decisions change
+        it where no single decision does."""
+        self._verify(EmbeddingRow.sha256.in_(select(DecisionRow.sha256)), reviewers_needed)
+
+    def _verify(self, which: ColumnElement[bool], reviewers_needed: int) -> None:
+        here = DecisionRow.sha256 == EmbeddingRow.sha256
+        agreed_on = exists(agreed(Label.CAMERA, reviewers_needed).where(here))
+        is_photo = agreed_on & ~exists(said(Label.NOT_CAMERA).where(here))
+        stale = update(EmbeddingRow).where(which, EmbeddingRow.is_verified != is_photo)
+        self._session.execute(
+            stale.values(is_verified=~EmbeddingRow.is_verified), execution_options={"synchronize_session": False}
+        )
 
     def announce(self, item: Item, outcome: Label, *, after: timedelta) -> None:
         announce_review(self._session, item, outcome, after=after)

@@ -188,6 +188,20 @@ def test_a_doubt_unverifies_a_photograph_wherever_it_is_raised(tx, add, model, d
     assert is_verified(database, tx, item)
 
 
+def test_at_night_embeddings_of_another_encoder_are_verified_and_a_stricter_rule_holds(tx, add, database):
+    examination = make_examination()
+    for reviewer in ("ann", "bob"):
+        say(tx, add(examination=examination), reviewer)
+    say(tx, add(), "ann")
+    tx.results.save_examination(examination, add_model(tx, encoder_version=4))
+    marks = text("SELECT encoder_version, is_verified FROM embeddings WHERE sha256 = :sha256 ORDER BY 1")
+    for needed, expected in ((2, True), (3, False)):
+        tx.decisions.verify_all(reviewers_needed=needed)
+        found = database.execute(marks, {"sha256": examination.sha256}).all()
+        assert [tuple(row) for row in found] == [(3, expected), (4, expected)]
+    assert not database.scalar(text("SELECT bool_or(is_verified) FROM embeddings"))
+
+
 def test_what_was_decided_is_announced_once_it_can_no_longer_be_taken_back(tx, add, database):
     item = add(callback="main", event_id="e-1", key="a.jpg", surface="avatars")
     say(tx, item, "ann", "not_camera")

@@ -149,6 +149,41 @@ def test_events_and_webhooks_of_an_older_ledger_become_announcements(empty, engi
         assert connection.execute(text("SELECT id FROM outbox")).all() == [(1,)]
 
 
+def test_without_the_desk_what_it_alone_knows_goes_and_what_was_taken_back_does_not_count_again(empty, engine):
+    upgrade(empty, "0007")
+    reviewed = """
+        INSERT INTO model_versions (name, encoder_version, binary_version, artifact_prefix, card, created_by)
+            VALUES ('m', 1, 1, 'm/', '{}', 'x');
+        INSERT INTO uploads (event_id, bucket, object_key, identity, surface, lane, uploaded_at)
+            VALUES ('e', 'b', 'k', 'i', 's', 'live', now());
+        INSERT INTO announcements (upload_id, event_id, callback) VALUES (1, 'e', 'feed');
+        INSERT INTO verdicts (upload_id, model_version_id, kind, reason, policy, timings)
+            VALUES (1, 1, 'unsure', 'x', '{}', '{}');
+        INSERT INTO outbox (verdict_id, announcement_id, callback, payload, about)
+            VALUES (1, 1, 'feed', '{}', 'verdict'), (1, 1, 'feed', '{}', 'review');
+        INSERT INTO review_items (verdict_id, upload_id, sha256, surface, model_version_id, purpose, state)
+            VALUES (1, 1, 'ab', 's', 1, 'unsure', 'disputed'), (1, 1, 'ab', 's', 1, 'appeal', 'open');
+        INSERT INTO appeals (review_item_id, upload_id, statement, submitted_by) VALUES (2, 1, 'mine', 'key');
+        INSERT INTO review_skips (review_item_id, reviewer, reason) VALUES (1, 'joe', 'other');
+        INSERT INTO decisions (review_item_id, sha256, reviewer, label, note)
+            VALUES (1, 'ab', 'ann', 'not_camera', ''), (1, 'ab', 'ann', 'camera', ''),
+                   (1, 'ab', 'bob', 'cant_tell', ''), (2, 'ab', 'eve', 'camera', '');
+        INSERT INTO retractions (decision_id) VALUES (1);
+        INSERT INTO surface_policies (surface, not_camera_fpr, unsure_fpr, actor, reason)
+            VALUES ('s', .01, .05, 'l', '');
+    """
+    with engine.begin() as connection:
+        connection.execute(text(reviewed))
+    downgrade(empty, "0006")
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT reviewer, label FROM decisions")).all() == [("ann", "camera")]
+        assert connection.execute(text("SELECT id, state FROM review_items")).all() == [(1, "decided")]
+        assert connection.execute(text("SELECT id FROM outbox")).all() == [(1,)]
+    upgrade(empty)
+    with engine.begin() as connection:
+        assert connection.scalar(text("SELECT outcome FROM review_items")) == "camera"
+
+
 def test_files_sort_by_time_and_read_as_sentences():
     for path in SCRIPTS.glob("versions/*.py"):
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}-\d{4}_[a-z]+(_[a-z0-9]+)+\.py", path.name)

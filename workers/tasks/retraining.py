@@ -17,4 +17,6 @@ from workers.app import TRAINING_TIME_LIMIT, PipelineTask
 def retrain_nightly(self: PipelineTask) -> None:
     """Refit on verified photographs, judge, publish, perhaps promote; `pipeline.retrain.run` logs what came of it."""
     deps = self.dependencies
+    with deps.stores.transaction() as transaction:
+        transaction.decisions.verify_all(reviewers_needed=deps.settings.retrain.reviewers_needed)
     retrain(RetrainDeps(deps.stores.transaction, deps.registry, deps.settings, deps.clock))
