@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.decode import decode
 from pipeline.derived import picture_key
-from pipeline.pictures import draw
+from pipeline.pictures import Picture, draw
 from pipeline.settings import Settings
 from tests.big.load import PASSWORD
 from tests.big.pages import PAGES, PARTS, Places
@@ -27,6 +27,8 @@ from workers.local.samples import CAMERAS
 
 WARM_UP = 3
 """Visits of each page that do not count: a template is compiled, a model read."""
+
+AS_A_BROWSER = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin"}
 
 START_TIMEOUT = 60
 """s"""
@@ -53,13 +55,18 @@ class Row:
 
 
 def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
-    """Each page, then the steps of a reviewer's loop."""
+    """The steps of a reviewer's loop, then each page."""
     places = Places.drawn_from(deps.stores._engine)
     uploads = [upload for upload, *_ in places.uploads]
     store_pictures(deps, uploads)
-    with served(folder, deps.settings) as url, signed_in(url, "admin-01") as admin:
-        for page in PAGES + PARTS:
-            yield visit(admin, page.name, itertools.cycle(page.urls(places)), visits)
+    with served(folder, deps.settings) as url:
+        yield from reviewers_loop(url, visits)
+        with signed_in(url, "admin-01") as admin:
+            for page in PAGES + PARTS:
+                yield visit(admin, page.name, itertools.cycle(page.urls(places)), visits)
+            for which in (Picture.THUMB, Picture.VIEW):
+                urls = [f"/images/{upload}/{which.value}" for upload in uploads]
+                yield visit(admin, f"picture: {which.value}", itertools.cycle(urls), visits)
 
 
 def store_pictures(deps: Dependencies, uploads: list[int]) -> None:
@@ -145,7 +152,7 @@ def served(folder: Path, settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def signed_in(url: str, name: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url, headers={"Accept": "text/html"}, timeout=60) as client:
+    with httpx.Client(base_url=url, headers=AS_A_BROWSER, timeout=60) as client:
         answer = client.post("/sign-in", data={"name": name, "password": PASSWORD})
         assert answer.status_code == 303, answer.text
         yield client
