@@ -104,8 +104,7 @@ class NearCopy:
     item_id: int | None
     """Its open review item, of those that may be decided together (no appeal, no golden one)."""
     held_by: str | None
-    held_until: datetime | None
-    """Who has taken that item, and until when; a lease that is over counts as none."""
+    """Who has that item; a lease that is over counts as none."""
 
 
 @dataclass(frozen=True, slots=True)

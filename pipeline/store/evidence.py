@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Text,
     bindparam,
+    case,
     func,
     select,
     true,
@@ -45,6 +46,7 @@ from pipeline.store.effective import NOT_RETRACTED
 from pipeline.store.models import EmbeddingRow, ExifRow, MediaRow, ScoreRow, UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import DecisionRow, ReviewItemRow
+from pipeline.store.queue import IS_HELD
 from pipeline.store.removal import SQLColumn
 from pipeline.store.results import to_exif, to_score
 from pipeline.store.uploads import to_upload
@@ -100,7 +102,10 @@ class Evidence:
         """
         distances = {sha256: 0} | self._near(sha256, bits)
         rows = self._session.execute(_COPIES, {"hashes": list(distances), "most": limit})
-        copies = [_to_copy(upload, kind, item, distances[str(upload.sha256)]) for upload, kind, item in rows]
+        copies = [
+            _to_copy(upload, kind, item_id, held_by, distances[str(upload.sha256)])
+            for upload, kind, item_id, held_by in rows
+        ]
         return sorted(copies, key=lambda copy: (copy.distance, copy.sha256 != sha256, copy.item_id is None))[:limit]
 
     def _earlier_verdicts(self, upload_id: int) -> tuple[EarlierVerdict, ...]:
@@ -237,7 +242,7 @@ _EARLIER = (
     .limit(EARLIER)
 )
 _COPIES = (
-    select(UploadRow, VerdictRow.kind, ReviewItemRow)
+    select(UploadRow, VerdictRow.kind, ReviewItemRow.id, case((IS_HELD, ReviewItemRow.held_by)))
     .outerjoin(VerdictRow, _CURRENT)
     .outerjoin(ReviewItemRow, ReviewItemRow.id == _item_to_decide(UploadRow.id))
     .where(
@@ -274,7 +279,7 @@ def _to_verdict(row: VerdictRow, model: ModelVersionRow) -> CurrentVerdict:
     )
 
 
-def _to_copy(upload: UploadRow, kind: str | None, item: ReviewItemRow | None, distance: int) -> NearCopy:
+def _to_copy(upload: UploadRow, kind: str | None, item_id: int | None, held_by: str | None, distance: int) -> NearCopy:
     return NearCopy(
         upload_id=upload.id,
         sha256=str(upload.sha256),
@@ -283,9 +288,8 @@ def _to_copy(upload: UploadRow, kind: str | None, item: ReviewItemRow | None, di
         uploader_id=upload.uploader_id,
         uploaded_at=upload.uploaded_at,
         kind=VerdictKind(kind) if kind else None,
-        item_id=item.id if item else None,
-        held_by=item.held_by if item else None,
-        held_until=item.held_until if item else None,
+        item_id=item_id,
+        held_by=held_by,
     )
 
 

@@ -146,25 +146,27 @@ class Results:
     def _open_review(
         self, verdict_id: int, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion
     ) -> None:
-        """Open the verdict's item, again if it was withdrawn: an older model is back. What is decided stays so."""
-        item = insert(ReviewItemRow).values(
-            verdict_id=verdict_id,
-            upload_id=upload.id,
-            sha256=examination.sha256,
-            purpose=verdict.review,
-            surface=upload.event.surface,
-            lane=upload.event.lane,
-            kind=verdict.kind,
-            format=examination.format,
-            camera_make=examination.exif.make if examination.exif else None,
-            model_version_id=model.id,
-            p_value=examination.score.p_value if examination.score else None,
-            decisions_needed=verdict.policy.decisions_needed,
-        )
+        """Open the verdict's item, again if it was withdrawn: an older model or the object is back, maybe with other
+        bytes or thresholds. What is decided stays so."""
+        key = {"verdict_id": verdict_id, "purpose": verdict.review}
+        copied = {
+            "upload_id": upload.id,
+            "sha256": examination.sha256,
+            "surface": upload.event.surface,
+            "lane": upload.event.lane,
+            "kind": verdict.kind,
+            "format": examination.format,
+            "camera_make": examination.exif.make if examination.exif else None,
+            "model_version_id": model.id,
+            "p_value": examination.score.p_value if examination.score else None,
+            "decisions_needed": verdict.policy.decisions_needed,
+        }
         self._session.execute(
-            item.on_conflict_do_update(
-                index_elements=["verdict_id", "purpose"],
-                set_={"state": "open", "closed_at": None},
+            insert(ReviewItemRow)
+            .values(**key, **copied)
+            .on_conflict_do_update(
+                index_elements=list(key),
+                set_={**copied, "state": "open", "closed_at": None},
                 where=ReviewItemRow.state == "withdrawn",
             )
         )

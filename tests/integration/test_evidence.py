@@ -150,8 +150,9 @@ def test_near_copies_name_the_item_that_waits_and_who_has_it(tx, model, database
     database.execute(update(ReviewItemRow).where(ReviewItemRow.upload_id == closed.id).values(state="decided"))
     found = {copy.upload_id: copy for copy in card(tx, upload).near_copies}
     assert (found[held.id].item_id, found[held.id].held_by) == (item_of(database, held), "bob")
-    assert found[held.id].held_until is not None
     assert (found[closed.id].item_id, found[closed.id].held_by) == (None, None)
+    database.execute(holding.values(held_until=text("now() - interval '1 s'")))
+    assert {copy.held_by for copy in card(tx, upload).near_copies} == {None}, "who went away holds nothing"
 
 
 def test_what_waits_is_among_near_copies_however_many_there_are(tx, model):

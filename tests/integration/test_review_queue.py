@@ -303,3 +303,8 @@ def test_nobody_reviews_what_was_deleted(tx, model):
     tx.uploads.delete(make_event(kind="deleted", key=event.key, uploaded_at=event.uploaded_at + timedelta(hours=1)))
     assert claim(tx) is None
     assert tx.queue.get(item.id).state is ItemState.WITHDRAWN
+    back, _ = tx.uploads.record(event.model_copy(update={"uploaded_at": event.uploaded_at + timedelta(hours=2)}))
+    other = make_examination(format="PNG", score=make_score(p_value=0.02))
+    add_verdict(tx, model, VerdictKind.UNSURE, upload=back, examination=other)
+    again = tx.queue.get(item.id)
+    assert (again.state, again.sha256, again.format, again.p_value) == (ItemState.OPEN, other.sha256, "PNG", 0.02)
