@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.people import Role
 from tests.big.pages import PAGES, Places
-from tests.browser.running import near_copy, own_samples, running, sign_in, simulated, wait_until_hashed
+from tests.browser.running import item_of, near_copy, own_samples, running, sign_in, simulated, wait_until_hashed
 
 FOLDER = Path("docs/desk")
 SAMPLES = {
@@ -39,16 +39,16 @@ def screenshots(folder: Annotated[Path, typer.Option(help="Where they go.")] = F
     images |= {f"copy-of-{first}": near_copy(images[first])} | simulated(12)
     with console.status("Starting everything") as status, running(images) as desk:
         wait_until_hashed(desk.deps, first)
-        name = desk.person(Role.ADMIN, "ada")
+        name, item = desk.person(Role.ADMIN, "ada"), item_of(desk.deps, first)
         for scheme in ("light", "dark"):
             page = desk.window(dark=scheme == "dark")
-            for shown in walk(page, name, Places.drawn_from(desk.deps.stores._engine)):
+            for shown in walk(page, name, item, Places.drawn_from(desk.deps.stores._engine)):
                 status.update(f"{shown}, {scheme}")
                 shoot(page, folder / f"{shown}-{scheme}.png")
     console.print(f"{len(list(folder.glob('*.png')))} pictures in {folder}")
 
 
-def walk(page: Page, name: str, places: Places) -> Iterator[str]:
+def walk(page: Page, name: str, item: int, places: Places) -> Iterator[str]:
     """From page to page; the name of each, once it is there to be seen."""
     page.goto("/sign-in")
     yield "sign-in"
@@ -56,9 +56,10 @@ def walk(page: Page, name: str, places: Places) -> Iterator[str]:
     for visited in PAGES:
         page.goto(SAMPLES.get(visited.name) or visited.urls(places)[0], wait_until="networkidle")
         yield visited.name
-    page.goto(SAMPLES["queue"])
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/items/*")
+    page.goto(f"/items/{item}")
+    if page.get_by_role("button", name="Take it").count():  # it is hers from the second walk on
+        page.keyboard.press("Enter")
+        page.get_by_text("Yours for").wait_for()
     page.keyboard.press("b")  # these pictures hurt nobody
     page.wait_for_load_state("networkidle")
     yield "deciding"

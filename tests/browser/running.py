@@ -153,6 +153,13 @@ def wait_until_hashed(deps: Dependencies, name: str) -> None:
     raise AssertionError(f"{name} and its copy are not hashed after {PATIENCE} s")
 
 
+def item_of(deps: Dependencies, name: str) -> int:
+    """The review item of an image that was announced."""
+    of_key = text("SELECT i.id FROM review_items i JOIN uploads u ON u.id = i.upload_id WHERE u.object_key = :key")
+    with deps.stores._engine.connect() as connection:
+        return connection.execute(of_key, {"key": f"{showcase.SURFACE}/{name}"}).scalar_one()
+
+
 def photographs(count: int) -> dict[str, bytes]:
     """Real ones where there are so many, else simulated ones."""
     files = sorted(SHARED.glob("*.jpg"))[:count]

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from pipeline.people import Role
 from tests.browser.conftest import COUNT, LEASE
-from tests.browser.running import announced, photographs, wait_until_hashed
+from tests.browser.running import announced, item_of, photographs, wait_until_hashed
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -45,10 +45,10 @@ def press(page, key):
     """Press a key that leads to another page; returns the number of the item that is shown there, if any."""
     with page.expect_navigation():
         page.keyboard.press(key)
-    return item_of(page)
+    return shown(page)
 
 
-def item_of(page):
+def shown(page):
     found = re.search(r"/items/(\d+)", page.url)
     return int(found[1]) if found else None
 
@@ -119,8 +119,7 @@ def test_an_item_returns_by_itself(desk, ask):
 def test_near_copies_are_decided_together(desk, ask):
     last = list(photographs(COUNT))[-1]
     wait_until_hashed(desk.deps, last)
-    of_key = "SELECT i.id FROM review_items i JOIN uploads u ON u.id = upload_id WHERE object_key = 'samples/' || :name"
-    [(item,)], [(copy,)] = ask(of_key, name=last), ask(of_key, name=f"copy-of-{last}")
+    item, copy = (item_of(desk.deps, name) for name in (last, f"copy-of-{last}"))
     gus = taken(desk.signed_in(Role.REVIEWER, "gus"), item)
     press(gus, "d")
     assert gus.get_by_role("checkbox").count() >= 1
