@@ -21,7 +21,7 @@ from pipeline.drift import MISSING
 from pipeline.monitor import ScorerRegistry
 from pipeline.one_class import FORMAT, OneClassModel
 from pipeline.ports import CONFIRMED_AI, Clock, PolicyStore, TrainingStore, VerifiedPhoto
-from pipeline.records import ModelVersion, SurfacePolicy
+from pipeline.records import Handling, ModelVersion, SurfacePolicy
 from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified
 from pipeline.retrain.gate import GateReport, judge
 from pipeline.retrain.select import NotEnough, Selection, Side, camera, least_calibration, select, uploader
@@ -204,7 +204,9 @@ def _card(
         "selection": chosen.counts,
         "fit_photos": len(chosen.fit),
         "calibration_photos": len(chosen.calibration),
-        "calibration_photos_by_stratum": [len(scores) for scores in model.strata],
+        "calibration_photos_by_stratum": {
+            kind.name.lower(): len(scores) for kind, scores in zip(Handling, model.strata, strict=False)
+        },
         "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
         "axes": model.image.axes.shape[1],
         "components": len(model.image.weights),

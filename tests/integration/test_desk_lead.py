@@ -86,7 +86,8 @@ def rows(page) -> list[list[str]]:
 def scored(web, stores):
     """100 uploads on `posts` with p-values of 1 % to 100 %, judged by the settings: 2 not camera, 8 unsure."""
     with stores.transaction() as tx:
-        model = add_model(tx, card={"calibration_photos": 400})
+        strata = {"as_made": 400, "handled": 0, "soft": 300}
+        model = add_model(tx, card={"calibration_photos": 400, "calibration_photos_by_stratum": strata})
         tx.versions.point("champion", model.id, actor="tests", reason="first")
         for number in range(1, 101):
             kind = VerdictKind.NOT_CAMERA if number <= 2 else VerdictKind.UNSURE if number <= 10 else VerdictKind.CAMERA
@@ -121,6 +122,7 @@ def test_what_thresholds_would_do_is_shown_before_they_are_saved(lead, scored, s
     assert table["camera"] == ["80", "10", "0"]
     assert table["Photographs called “not camera”, a day"][1].startswith("1.0 ")
     assert table["Confirmed AI images called “not camera”"] == ["nobody has decided any"] * 2
+    assert "(300 of them" in words(page), "no promise is less certain than that of the handling with the fewest"
     assert "a signal, not proof" in words(page)
     with stores.transaction() as tx:
         assert tx.policies.saved("posts") is None, "looking changes nothing"

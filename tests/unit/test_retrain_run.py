@@ -120,6 +120,7 @@ def test_photographs_that_were_handled_alike_calibrate_each_other():
     report, registry = night(photos, confirmed(60))
     model = registry.models[report.challenger]
     as_made, handled, soft = model.strata
+    assert registry.versions[report.challenger].card["calibration_photos_by_stratum"]["soft"] == len(soft)
     calibration = report.counts["calibration"]
     assert len(soft) == calibration == len(model.calibration_fused)
     assert 0.8 * calibration < len(as_made) + len(handled) < calibration

@@ -182,9 +182,14 @@ def _what_if(
 
 
 def _calibrated_on(transaction: Transaction) -> int | None:
-    """Calibration photographs of the champion; None where its card does not say."""
+    """Calibration photographs of the champion, of the handling with the fewest: no promise is less certain.
+
+    None where its card does not say.
+    """
     try:
-        said = transaction.versions.resolve(CHAMPION).card.get("calibration_photos")
+        card = transaction.versions.resolve(CHAMPION).card
     except NotFound:
         return None
-    return int(said) if said else None
+    strata = card.get("calibration_photos_by_stratum", {})
+    sizes = strata.values() if isinstance(strata, dict) else strata  # earlier refits wrote a list
+    return min(filter(None, sizes), default=card.get("calibration_photos")) or None
