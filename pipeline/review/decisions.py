@@ -79,15 +79,16 @@ def end_dispute(desk: Desk, item_id: int, lead: str, said: Statement, settings: 
 
     Raises:
         NotFound: no such item.
-        Conflict: nobody disagrees about it, or the lead is one of those who do.
+        Conflict: nobody disagrees about it, the lead is one of those who do, or it is an appeal and she judged the
+            image before.
     """
     lead = name_of(lead)
     desk.queue.lock(lead)
     item = desk.queue.locked(item_id)
     if item.state is not ItemState.DISPUTED:
         raise Conflict(f"review item {item_id} is {item.state.value}, not disputed")
-    if any(given.reviewer == lead for given in desk.decisions.given(item_id)):
-        raise Conflict(f"{lead} is one of those who disagree about review item {item_id}: another lead decides")
+    if not desk.queue.may_decide(lead, item_id):
+        raise Conflict(f"{lead} has decided the image of review item {item_id} already: another lead decides")
     return _say(desk, item, lead, said, settings, is_final=True)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -108,6 +109,19 @@ class Given:
     is_final: bool
     created_at: datetime
     age: timedelta
+
+
+def as_told(item: Item, given: Sequence[Given], reviewer: str, *, may_undo: bool) -> tuple[Item, list[Given]]:
+    """The item and the decisions on it, as a reviewer may know them.
+
+    Who has decided an open item, or can still take her word back (`may_undo`), sees it as decided by herself alone:
+    else she could look whether others agree, or whether it was a golden one, and then decide anew.
+    """
+    hers = [each for each in given if each.reviewer == reviewer]
+    if hers and (may_undo or item.state is ItemState.OPEN):
+        last = hers[-1]
+        return replace(item, state=ItemState.DECIDED, outcome=last.label, closed_at=last.created_at), hers
+    return item, [] if item.state is ItemState.OPEN else list(given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from sqlalchemy import (
     ARRAY,
@@ -68,8 +69,10 @@ class Evidence:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def of_upload(self, upload_id: int, *, near_bits: int, blind: bool) -> Findings:
-        """All of it. `blind`: without what other people said about items that are still open.
+    def of_upload(
+        self, upload_id: int, *, near_bits: int, blind: bool, undo_window: timedelta = timedelta(0)
+    ) -> Findings:
+        """All of it. `blind`: without what people said about items that wait, or that were closed so shortly ago.
 
         Raises:
             NotFound: no such upload.
@@ -78,7 +81,6 @@ class Evidence:
         if row is None:
             raise NotFound(f"upload {upload_id}")
         upload, verdict, model, media, exif, score = row
-        items = self._open_items(upload_id)
         copies = self.near_copies(media.sha256, bits=near_bits, limit=NEAR_COPIES) if media else []
         near = {copy.sha256 for copy in copies}
         return Findings(
@@ -91,8 +93,8 @@ class Evidence:
             earlier_verdicts=self._earlier_verdicts(upload_id),
             neighbours=self._neighbours(media.sha256, model.encoder_version) if media else (),
             near_copies=tuple(copy for copy in copies if copy.upload_id != upload_id),
-            decisions=self._decisions(media.sha256, near, items, blind=blind) if media else (),
-            open_items=items,
+            decisions=self._decisions(media.sha256, near, undo_window if blind else None) if media else (),
+            open_items=self._open_items(upload_id),
         )
 
     def near_copies(self, sha256: str, *, limit: int, bits: int = NEAR_COPY_BITS) -> list[NearCopy]:
@@ -140,22 +142,33 @@ class Evidence:
         return tuple(OpenItem(item_id, Purpose(purpose)) for item_id, purpose in rows)
 
     def _decisions(
-        self, sha256: str, near: Iterable[str], items: Sequence[OpenItem], *, blind: bool
+        self, sha256: str, near: Iterable[str], settled_for: timedelta | None
     ) -> tuple[EarlierDecision, ...]:
-        """Of the same bytes or near copies. A golden item's answer was decided earlier: blind, nothing is shown."""
-        if blind and any(item.purpose is Purpose.GOLDEN for item in items):
+        """Of the same bytes or near copies. A golden item's answer was decided earlier: blind, nothing is shown.
+
+        `settled_for`: blind, with those alone whose items are closed for so long; None: all.
+        """
+        hashes = {sha256, *near}
+        if settled_for is not None and self._is_golden(hashes):
             return ()
         said = (
             select(DecisionRow, ReviewItemRow.upload_id, ReviewItemRow.purpose)
             .join(ReviewItemRow, ReviewItemRow.id == DecisionRow.review_item_id)
-            .where(DecisionRow.sha256.in_({sha256, *near}), NOT_RETRACTED)
+            .where(DecisionRow.sha256.in_(hashes), NOT_RETRACTED)
             .order_by(DecisionRow.id.desc())
             .limit(EARLIER)
         )
-        if blind:
-            said = said.where(ReviewItemRow.state != ItemState.OPEN, ReviewItemRow.purpose != Purpose.GOLDEN)
+        if settled_for is not None:
+            is_closed = ReviewItemRow.state.in_([ItemState.DECIDED, ItemState.WITHDRAWN])
+            is_settled = ReviewItemRow.closed_at <= func.now() - settled_for
+            said = said.where(is_closed, is_settled, ReviewItemRow.purpose != Purpose.GOLDEN)
         rows = self._session.execute(said)
         return tuple(_to_decision(row, upload_id, purpose, sha256) for row, upload_id, purpose in rows)
+
+    def _is_golden(self, hashes: Iterable[str]) -> bool:
+        golden = (ReviewItemRow.purpose == Purpose.GOLDEN) & (ReviewItemRow.state == ItemState.OPEN)
+        found = select(ReviewItemRow.id).where(ReviewItemRow.sha256.in_(hashes), golden).limit(1)
+        return self._session.scalars(found).first() is not None
 
 
 # Statements are built once: building them takes longer than Postgres takes to answer.

@@ -64,7 +64,7 @@ def verified(tx) -> tuple[int, int]:
 def reviews_sent(database) -> list[tuple[str, str, bool]]:
     rows = database.execute(
         text("""
-            SELECT payload ->> 'purpose', payload ->> 'outcome', not_before > now() + interval '9 min'
+            SELECT payload ->> 'purpose', payload ->> 'outcome', not_before > now() + interval '10 min'
             FROM outbox WHERE about = 'review' ORDER BY id
         """)
     )
@@ -109,7 +109,7 @@ def test_a_dispute_is_ended_by_a_lead_who_is_none_of_those_who_disagree(tx, add,
     say(tx, item, "bob", "not_camera")
     assert [found.id for found in tx.queue.disputed()] == [item]
     assert waiting(tx) == []
-    with pytest.raises(Conflict, match="one of those"):
+    with pytest.raises(Conflict, match="another lead decides"):
         end_dispute(tx, item, "bob", Statement(Label.NOT_CAMERA), SETTINGS)
     assert verified(tx) == (0, 0)
     given = end_dispute(tx, item, "lea", Statement(Label.CAMERA), SETTINGS)

@@ -170,6 +170,28 @@ def test_a_second_reviewer_is_told_nothing_of_the_first_and_a_lead_ends_their_di
     assert state(stores, item).state is ItemState.DISPUTED
 
 
+def test_who_can_still_decide_anew_is_not_told_whether_others_agree(stores, model, ann, bob):
+    [item] = add_items(stores, model, decisions_needed=2)
+    upload = state(stores, item).upload_id
+    ann.post("/queue/start")
+    decide(ann, item, "camera", note="sensor dust")
+    bob.post("/queue/start")
+    decide(bob, item, "not_camera", note="six fingers")
+    assert state(stores, item).state is ItemState.DISPUTED
+    page = bob.get(f"/items/{item}").text
+    assert "Decided: <strong>Not camera</strong>" in page
+    assert "six fingers" in page
+    assert "sensor dust" not in page + bob.get(f"/uploads/{upload}").text
+    decision = re.search(r'name="decision_id" value="(\d+)"', page)[1]
+    bob.post("/undo", data={"decision_id": decision})
+    decide(bob, item, "camera")
+    assert "sensor dust" not in bob.get(f"/items/{item}").text + bob.get(f"/uploads/{upload}").text
+    add_items(stores, model)
+    bob.post("/queue/start")
+    decide(bob, item_in(bob.post("/queue/start")))  # her word on the item is final now
+    assert "sensor dust" in bob.get(f"/items/{item}").text
+
+
 def test_near_copies_are_shown_and_decided_together_but_not_what_somebody_else_has(stores, model, ann, bob):
     same = make_examination(score=None)
     items = add_items(stores, model, 4, examination=same)
@@ -196,7 +218,9 @@ def test_a_golden_item_looks_like_any_other(stores, model, ann):
     page = ann.get(f"/items/{golden}").text
     for telling in ("golden", "known fake", "Not camera</strong>"):
         assert telling not in page.lower()
+    assert "waits for review" not in ann.get(f"/uploads/{state(stores, ordinary).upload_id}").text
     assert item_in(decide(ann, golden)) == ordinary
+    assert "Decided: <strong>Camera</strong>" in ann.get(f"/items/{golden}").text
     listed = ann.get("/queue").text
     assert f"/items/{ordinary}?" in listed
     assert f'<a href="/items/{golden}?' not in listed.replace("Decided", "", 1).split("<table>")[1]

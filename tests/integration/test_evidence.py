@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import func, insert, select, text, update
 
 from pipeline.errors import NotFound
 from pipeline.records import FEATURE_DIM, ExifFacts, VerdictKind
@@ -64,7 +64,8 @@ def decide(database, item_id, sha256, reviewer="ann", label="camera", closes=Fal
     said = insert(DecisionRow).values(review_item_id=item_id, sha256=sha256, reviewer=reviewer, label=label, note="")
     decision = database.execute(said.returning(DecisionRow.id)).scalar_one()
     if closes:
-        database.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(state="decided"))
+        closed = {"state": "decided", "closed_at": func.now()}
+        database.execute(update(ReviewItemRow).where(ReviewItemRow.id == item_id).values(closed))
     return decision
 
 
@@ -198,7 +199,7 @@ def test_a_golden_item_does_not_give_its_answer_away(tx, model, database):
     decide(database, golden, own, "bob")
     assert said(card(tx, upload, blind=True)) == []
     twin, _ = judged(tx, model, sha256=own)
-    assert said(card(tx, twin, blind=True)) == ["ann"]  # nor what others said when they were asked
+    assert said(card(tx, twin, blind=True)) == []  # it is one click away from the golden item's card
     assert said(card(tx, upload)) == ["bob", "ann"]
 
 

@@ -81,19 +81,22 @@ class Evidence:
         return {stage: known[stage] for stage in STAGES if stage in known}
 
     @property
-    def may_review(self) -> bool:
-        return self.viewer.may(Role.REVIEWER)
+    def may_see_items(self) -> bool:
+        """Whether she is told which images wait: of golden ones it cannot be said, so reviewers would know them."""
+        return self.viewer.may(Role.LEAD)
 
 
 def evidence(deps: Dependencies, upload_id: int, *, viewer: Person, blind: bool) -> Evidence:
-    """The card of an upload. `blind`: without what others said about items that are still open.
+    """The card of an upload. `blind`: without what others said about items that are open, or can be reopened.
 
     Raises:
         NotFound: no such upload.
     """
-    near_bits = deps.settings.review.near_copy_bits
+    review = deps.settings.review
     with deps.stores.transaction() as transaction:
-        found = transaction.evidence.of_upload(upload_id, near_bits=near_bits, blind=blind)
+        found = transaction.evidence.of_upload(
+            upload_id, near_bits=review.near_copy_bits, blind=blind, undo_window=review.undo_window
+        )
     return Evidence(
         found=found,
         sentence=words.sentence(found),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, field_validator
 from pipeline.people import Role
 from pipeline.records import ItemState, Label, Purpose
 from pipeline.review import decisions as review
-from pipeline.review.items import Reason, SkipReason
+from pipeline.review.items import Reason, SkipReason, as_told
 from pipeline.review.queue import claim_next, skip, take
 from workers.web.desk.card import evidence
 from workers.web.desk.queue import LABELS, InUrl, Reviewer, decision_to_undo, to_turn
@@ -42,22 +42,26 @@ class DecisionForm(BaseModel):
 @router.get("/items/{item_id}", response_class=HTMLResponse)
 def item(request: Request, item_id: int, deps: Deps, person: Reviewer, asked: InUrl) -> HTMLResponse:
     """What is known of it. Others' decisions are shown once it is closed, and to the lead who ends a dispute."""
+    is_lead = person.may(Role.LEAD)
     with deps.stores.transaction() as transaction:
-        found = transaction.queue.get(item_id)
+        found, given = transaction.queue.get(item_id), transaction.decisions.given(item_id)
+        last = decision_to_undo(transaction, person, deps.settings.review)
+        may_undo = not is_lead and last is not None and last.item_id == item_id
+        told, given = as_told(found, given, person.name, may_undo=may_undo)
         context: dict[str, Any] = {
             "appeal": transaction.appeals.of_item(item_id) if found.purpose is Purpose.APPEAL else None,
             "ahead": next((each for each in transaction.queue.peek(person.name) if each.id != item_id), None),
-            "given": [] if found.state is ItemState.OPEN else transaction.decisions.given(item_id),
-            "last": decision_to_undo(transaction, person, deps.settings.review),
+            "given": given,
+            "last": last,
         }
     return render(
         request,
         "item.html",
         person,
-        item=found,
-        is_mine=found.state is ItemState.OPEN and found.held_by == person.name,
-        may_end=found.state is ItemState.DISPUTED and person.may(Role.LEAD),
-        card=evidence(deps, found.upload_id, viewer=person, blind=found.state is ItemState.OPEN),
+        item=told,
+        is_mine=told.state is ItemState.OPEN and found.held_by == person.name,
+        may_end=found.state is ItemState.DISPUTED and is_lead,
+        card=evidence(deps, found.upload_id, viewer=person, blind=not is_lead or found.state is ItemState.OPEN),
         asked=asked,
         labels=LABELS,
         keys=KEYS,

@@ -20,6 +20,6 @@ router = APIRouter(include_in_schema=False)
 def upload(
     request: Request, upload_id: int, deps: Deps, person: Annotated[Person, Depends(require(Role.VIEWER))]
 ) -> HTMLResponse:
-    """Everything known of it. Only leads see what others said about items that are still open."""
+    """Everything known of it. Only leads see which items it has, and what was said about open ones."""
     card = evidence(deps, upload_id, viewer=person, blind=not person.may(Role.LEAD))
     return render(request, "upload.html", person, card=card)
