@@ -14,6 +14,8 @@ from pipeline.review.items import Item
 from pipeline.store.models import AnnouncementRow, OutboxRow, UploadRow
 from pipeline.store.verdicts import NOTICE, Verdicts, payload
 
+GRACE = timedelta(minutes=1)
+"""In which whoever takes a decision back at the last moment comes to an end."""
 REVIEW = "review"
 """What a webhook is about that says what people decided."""
 
@@ -69,7 +71,7 @@ def announce_review(session: Session, item: Item, outcome: Label, *, after: time
             "about": REVIEW,
             "callback": one.callback,
             "payload": {**said, "event_id": one.event_id},
-            "not_before": func.now() + after,
+            "not_before": func.now() + after + GRACE,
         }
         for one in announcements
     ]
