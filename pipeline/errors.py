@@ -11,6 +11,7 @@
     ├── RejectedUpload(reason)  the bytes are the problem: a recorded outcome, never retried
     ├── DetectorConfused        no usable answer, perhaps by the fault of the image: few tries, then a dead letter
     ├── InvalidEvent            an event that cannot be understood: goes to the dead letters
+    ├── UnstorableValue         a number out of range, or a text with a zero byte: no row has it
     ├── NotFound                the named upload, review item or model version does not exist
     └── Conflict                the request contradicts the present state (already decided, alias moved, ...)
 
@@ -75,6 +76,10 @@ class DetectorConfused(PipelineError):
 
 class InvalidEvent(PipelineError):
     """An event that does not follow the published schema."""
+
+
+class UnstorableValue(PipelineError):
+    """Postgres has no such value: a number out of range, or a text with a zero byte."""
 
 
 class NotFound(PipelineError):

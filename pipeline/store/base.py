@@ -25,11 +25,11 @@ from sqlalchemy import (
     event,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, DOUBLE_PRECISION, JSONB
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import StoreUnavailable, UnstorableValue
 from pipeline.settings import PostgresSettings
 
 IDLE_IN_TRANSACTION_TIMEOUT = 300
@@ -93,6 +93,8 @@ def _translate(context: ExceptionContext) -> None:
         return
     if context.is_disconnect or isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
         _unavailable(context.original_exception)
+    if isinstance(context.sqlalchemy_exception, DataError):  # the driver's message may quote the value
+        raise UnstorableValue("a number is out of range, or a text has a zero byte") from context.original_exception
 
 
 def _unavailable(error: BaseException) -> NoReturn:

@@ -257,3 +257,10 @@ def test_a_viewer_reviews_nothing_and_a_form_without_its_token_does_nothing(stor
     assert viewer.post("/queue/start").status_code == 403
     del ann.headers["X-CSRF-Token"]
     assert ann.post("/queue/start").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/items/99999999999999999999", "/queue?surface=%00", "/queue?after=99999999999999999999"]
+)
+def test_a_value_that_no_row_has_is_the_askers_fault(ann, path):
+    assert ann.get(path).status_code == 422

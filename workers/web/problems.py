@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import Conflict, InvalidEvent, NotFound, PipelineError, RetryableError
+from pipeline.errors import Conflict, InvalidEvent, NotFound, PipelineError, RetryableError, UnstorableValue
 from workers import metrics
 from workers.stream import BucketNotAllowed, RateLimited, StreamFull
 from workers.web.desk.session import SignInNeeded
@@ -29,6 +29,7 @@ RETRY_AFTER = 5
 _STATUS: dict[type[PipelineError], tuple[HTTPStatus, str]] = {
     BucketNotAllowed: (HTTPStatus.FORBIDDEN, "bucket_not_allowed"),
     InvalidEvent: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_event"),
+    UnstorableValue: (HTTPStatus.UNPROCESSABLE_ENTITY, "invalid_request"),
     NotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     Conflict: (HTTPStatus.CONFLICT, "conflict"),
     RateLimited: (HTTPStatus.TOO_MANY_REQUESTS, "rate_limited"),

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import MAXYEAR, timedelta
 from enum import StrEnum
 from typing import Annotated
 from urllib.parse import urlencode
@@ -51,7 +51,7 @@ class Filters(BaseModel):
 
     def chosen(self) -> AuditFilter:
         last = day(self.until)
-        end = last + timedelta(days=1) if last else None
+        end = last + timedelta(days=1) if last and last.year < MAXYEAR else None
         return AuditFilter(self.actor.strip() or None, self.subject.strip() or None, day(self.since), end)
 
     def said(self) -> dict[str, str]:

@@ -63,6 +63,7 @@ def sign_in(
 def sign_out(request: Request, person: Annotated[Person, Depends(require(Role.VIEWER))]) -> Response:
     answer = RedirectResponse("/sign-in", HTTPStatus.SEE_OTHER)
     end_session(request, answer)
+    answer.headers["Clear-Site-Data"] = '"cache"'  # pictures that the browser keeps for its next user
     log.info("signed_out", person=person.name)
     return answer
 
