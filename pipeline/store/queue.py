@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     cast,
     exists,
+    false,
     func,
     literal_column,
     or_,
@@ -121,14 +122,23 @@ class Queue:
         withdraw(self._session, (ReviewItemRow.id == item_id) & (superseded | _IS_DELETED))
 
     def page(
-        self, which: Which, order: Order = Order.OLDEST, *, after: Cursor | None = None, limit: int = 50
+        self,
+        which: Which,
+        order: Order = Order.OLDEST,
+        *,
+        reader: str | None = None,
+        after: Cursor | None = None,
+        limit: int = 50,
     ) -> list[Listed]:
-        """Open items, golden ones left out, from the one after `after` on."""
+        """Open items, golden ones left out, from the one after `after` on.
+
+        Nor those that `reader` holds: where all of them but golden ones were listed, the list would tell golden ones.
+        """
         found = select(ReviewItemRow, IS_HELD, UploadRow.object_key, ModelVersionRow.name)
         rows = self._session.execute(
             found.join(UploadRow, UploadRow.id == ReviewItemRow.upload_id)
             .join(ModelVersionRow, ModelVersionRow.id == ReviewItemRow.model_version_id)
-            .where(OPEN, _purposes(which), _fits(which), _beyond(after, order))
+            .where(OPEN, _purposes(which), _fits(which), _beyond(after, order), ~_held_by(reader))
             .order_by(*_by(order))
             .limit(limit)
         )
@@ -207,6 +217,10 @@ def _items() -> Select[ReviewItemRow, bool]:
 
 def _by(order: Order) -> tuple[Any, ...]:
     return (ReviewItemRow.p_value, ReviewItemRow.id) if order is Order.RISKIEST else (ReviewItemRow.id,)
+
+
+def _held_by(reader: str | None) -> ColumnElement[bool]:
+    return false() if reader is None else func.coalesce(ReviewItemRow.held_by == reader, False) & IS_HELD
 
 
 def _beyond(after: Cursor | None, order: Order) -> ColumnElement[bool]:

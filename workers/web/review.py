@@ -15,7 +15,7 @@ from pipeline.records import ItemState, Label, Purpose
 from pipeline.review.decisions import Statement, decide_unseen
 from pipeline.review.decisions import undo as take_back
 from pipeline.review.items import Item, Reason, SkipReason
-from pipeline.review.queue import claim_next, take
+from pipeline.review.queue import claim_next, name_of, take
 from pipeline.review.queue import skip as pass_on
 from pipeline.store import Transaction, VerdictView
 from workers.web.asked import Asked
@@ -71,13 +71,13 @@ class Decided(BaseModel):
     decision_id: int
 
 
-@router.get("", dependencies=[Depends(require_key(KeyRole.REVIEWER))])
+@router.get("")
 def waiting(
-    deps: Deps, asked: Annotated[Asked, Query()], limit: Annotated[int, Query(ge=1, le=500)] = 50
+    deps: Deps, reviewer: Reviewer, asked: Annotated[Asked, Query()], limit: Annotated[int, Query(ge=1, le=500)] = 50
 ) -> list[ReviewItem]:
-    """Open items with their evidence."""
+    """Open items with their evidence, but for those that you hold."""
     with deps.stores.transaction() as transaction:
-        listed = transaction.queue.page(asked.which, asked.order, limit=limit)
+        listed = transaction.queue.page(asked.which, asked.order, reader=name_of(reviewer), limit=limit)
         return [_view(transaction, each.item) for each in listed]
 
 

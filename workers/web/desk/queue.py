@@ -47,7 +47,7 @@ def queue(
     """What waits, a page at a time."""
     cursor = Cursor(after, after_p) if after is not None else None
     with deps.stores.transaction() as transaction:
-        listed = transaction.queue.page(asked.which, asked.order, after=cursor, limit=PAGE + 1)
+        listed = transaction.queue.page(asked.which, asked.order, reader=person.name, after=cursor, limit=PAGE + 1)
         context: dict[str, Any] = {
             "backlog": transaction.queue.backlog(asked.purpose),
             "models": transaction.versions.list_all(),
