@@ -169,8 +169,8 @@ def test_the_second_reviewer_does_not_know_the_first(desk, ask, in_pairs):
     press(taken(jan, item), "c")
     assert ask("SELECT state FROM review_items WHERE id = :id", id=item) == [("open",)]
     jan.goto(f"/items/{item}")
-    jan.keyboard.press("Enter")
-    jan.get_by_text("has decided this image already").wait_for()
+    jan.get_by_text("Decided: Camera").wait_for()
+    assert not jan.get_by_role("button", name="Take it").is_visible()
     taken(kim, item)
     assert "jan" not in kim.content()
     press(kim, "c")
