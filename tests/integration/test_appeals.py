@@ -9,14 +9,15 @@ from fastapi.testclient import TestClient
 
 from pipeline.errors import Conflict
 from pipeline.people import KeyRole, Role
-from pipeline.records import Purpose, VerdictKind
+from pipeline.records import Label, Purpose, VerdictKind
+from pipeline.review.decisions import Statement, end_dispute
 from pipeline.review.items import Order, Which
 from pipeline.review.queue import claim_next
 from pipeline.settings import ReviewSettings
 from pipeline.store import Stores
 from tests.desk import signed_in
 from tests.factories import add_model, add_upload, add_verdict, make_examination
-from tests.reviewing import say, waiting
+from tests.reviewing import SETTINGS, say, waiting
 from tests.servers import settings_for
 from workers.keys import key_setting
 from workers.web.app import create_app
@@ -122,3 +123,17 @@ def test_an_upload_without_a_verdict_cannot_be_appealed(web, stores):
         upload = add_upload(tx)
     assert web.post("/v1/appeals", json={"upload_id": upload.id, **SAID}).status_code == 409
     assert web.get("/v1/appeals/999").status_code == 404
+
+
+def test_a_lead_who_judged_the_image_ends_no_dispute_about_its_appeal(stores):
+    with stores.transaction() as tx:
+        upload = add_upload(tx)
+        add_verdict(tx, add_model(tx), VerdictKind.UNSURE, upload=upload, examination=make_examination(score=None))
+        say(tx, waiting(tx)[0].id, "lea", "not_camera")
+        asked = {"statement": "It is mine.", "appellant": None, "submitted_by": "platform"}
+        item = tx.appeals.open(upload.id, **asked, decisions_needed=2).item_id
+        say(tx, item, "ann", "camera")
+        say(tx, item, "bob", "not_camera")
+        with pytest.raises(Conflict, match="another lead decides"):
+            end_dispute(tx, item, "lea", Statement(Label.NOT_CAMERA), SETTINGS)
+        end_dispute(tx, item, "kim", Statement(Label.CAMERA), SETTINGS)
