@@ -1,14 +1,14 @@
 """The use case: give me this picture of this upload. Pictures are made once, all together, and kept in S3.
 
 They lie in the model bucket, under the image's digest, so that an erasure and retention find them; where the platform
-deletes the object, they go too. Only images that
-were decoded before, under the same limits, get that far; still, one image at a time is decoded in a process.
+deletes the object, they go too. Only images that were decoded before, under the same limits, get that far; still, one
+image at a time is decoded in a process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Protocol
@@ -17,7 +17,7 @@ import structlog
 
 from pipeline.decode import decode
 from pipeline.derived_files import delete_derived, derived_keys, derived_prefix
-from pipeline.errors import NotFound, RejectedUpload
+from pipeline.errors import NotFound, PicturesBusy, RejectedUpload
 from pipeline.evidence import Drawable
 from pipeline.fetch import fetch
 from pipeline.pictures import Picture, draw, draw_heat, orientation_of, pdq
@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 
 MAX_PICTURE_BYTES = 256 << 20
 """More than a picture of 50 megapixels has."""
+
+PATIENCE = 10
+"""s that a picture waits for others to be drawn: threads that wait for longer would be missing elsewhere."""
 
 _PIXELS = (Picture.THUMB, Picture.VIEW, Picture.FULL, Picture.RESIDUAL)
 
@@ -74,7 +77,7 @@ def picture(deps: PictureDeps, upload_id: int, which: Picture) -> bytes:
 
     Raises:
         NotFound: there is none, and why.
-        ObjectStoreUnavailable, StoreUnavailable: worth another try.
+        ObjectStoreUnavailable, StoreUnavailable, PicturesBusy: worth another try.
     """
     drawable = _drawable(deps, upload_id)
     if which is Picture.HEAT and drawable.score is None:
@@ -83,7 +86,7 @@ def picture(deps: PictureDeps, upload_id: int, which: Picture) -> bytes:
     content = _stored(deps, key)
     if content is not None:
         return content
-    with deps.drawing:
+    with _turn(deps):
         content = _stored(deps, key) or _make(deps, drawable).get(which) or _stored(deps, key)  # or another process did
     if content is None:
         raise NotFound("its pictures were removed just now")
@@ -93,7 +96,7 @@ def picture(deps: PictureDeps, upload_id: int, which: Picture) -> bytes:
 def prepare(deps: PictureDeps, upload_id: int) -> None:
     """Make what is missing of an upload's pictures. Raises as `picture` does."""
     drawable = _drawable(deps, upload_id)
-    with deps.drawing:
+    with _turn(deps):
         _make(deps, drawable)
 
 
@@ -113,6 +116,16 @@ def picture_key(drawable: Drawable, which: Picture) -> str:
 
 def content_type(which: Picture) -> str:
     return "image/png" if which is Picture.HEAT else "image/jpeg"
+
+
+@contextmanager
+def _turn(deps: PictureDeps) -> Iterator[None]:
+    if not deps.drawing.acquire(timeout=PATIENCE):
+        raise PicturesBusy("other pictures are being drawn")
+    try:
+        yield
+    finally:
+        deps.drawing.release()
 
 
 def _drawable(deps: PictureDeps, upload_id: int) -> Drawable:

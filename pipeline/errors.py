@@ -7,6 +7,7 @@
     │   ├── ObjectStoreUnavailable
     │   ├── DetectorUnavailable
     │   ├── StoreUnavailable
+    │   ├── PicturesBusy        this process draws one image at a time
     │   └── Overtaken           the upload changed while it was worked on
     ├── RejectedUpload(reason)  the bytes are the problem: a recorded outcome, never retried
     ├── DetectorConfused        no usable answer, perhaps by the fault of the image: few tries, then a dead letter
@@ -42,6 +43,10 @@ class DetectorUnavailable(RetryableError):
 
 class StoreUnavailable(RetryableError):
     """Postgres is away or ended the connection."""
+
+
+class PicturesBusy(RetryableError):
+    """This process draws other images; it draws one at a time."""
 
 
 class Overtaken(RetryableError):

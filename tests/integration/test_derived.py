@@ -18,7 +18,7 @@ from pipeline import derived
 from pipeline.derived import picture, prepare, remove_left
 from pipeline.derived_files import derived_keys
 from pipeline.erase import DERIVED_FILES, Subject, SubjectKind, erase
-from pipeline.errors import NotFound, ObjectStoreUnavailable, RejectReason
+from pipeline.errors import NotFound, ObjectStoreUnavailable, PicturesBusy, RejectReason
 from pipeline.pictures import Picture
 from pipeline.records import ExifFacts, VerdictKind
 from pipeline.retention import RetentionDeps, remove_expired
@@ -90,6 +90,14 @@ def test_many_who_ask_at_once_wait_for_one_decoder(deps, monkeypatch):
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: picture(deps.pictures, upload.id, Picture.VIEW), range(4)))
     assert len(set(answers)) == len(decodes) == 1
+
+
+def test_who_waits_too_long_for_the_decoder_is_sent_away(deps, monkeypatch):
+    upload, _ = put(deps)
+    monkeypatch.setattr(derived, "PATIENCE", 0.01)
+    with deps.pictures.drawing, pytest.raises(PicturesBusy):
+        picture(deps.pictures, upload.id, Picture.VIEW)
+    assert picture(deps.pictures, upload.id, Picture.VIEW)
 
 
 def test_what_another_process_has_drawn_meanwhile_is_taken(deps, monkeypatch):
