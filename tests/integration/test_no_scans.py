@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fastapi.responses import HTMLResponse
@@ -17,6 +18,7 @@ from tests.big.plans import Statement, offences, statements_of
 from tests.desk import signed_in
 from tests.servers import settings_for
 from workers.bootstrap import Dependencies
+from workers.recount import merge_settled, recount
 from workers.web.app import create_app
 
 SCORES = 30_000
@@ -113,6 +115,15 @@ def test_no_deed_scans_a_table(desk, engine):
     with statements_of(engine) as statements:
         review(desk)
         lead(desk, places)
+    scans = found(engine, statements)
+    assert not scans, "\n".join(scans)
+
+
+def test_counting_the_last_hours_scans_no_table(app, desk, engine):
+    deps, now = app.state.dependencies, datetime.now(UTC)
+    with statements_of(engine) as statements:
+        recount(deps, now - timedelta(hours=1), now)
+        merge_settled(deps)
     scans = found(engine, statements)
     assert not scans, "\n".join(scans)
 

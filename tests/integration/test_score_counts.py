@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from sqlalchemy import column, create_engine, func, select, text
-from sqlalchemy.dialects import postgresql
 from typer.testing import CliRunner
 
 from pipeline.read_out import tell_handling
@@ -15,11 +14,10 @@ from pipeline.records import Handling, SurfacePolicy, VerdictKind
 from pipeline.store import Stores
 from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models_review import ScoreCountRow
-from pipeline.store.score_counts import _counted, p_bin_of
+from pipeline.store.score_counts import p_bin_of
 from pipeline.thresholds import ScoreCount, changed, dry_run
 from pipeline.verdict import decide
 from tests.factories import add_model, add_upload, make_examination, make_score
-from tests.fakes import NOON
 from tests.servers import settings_for
 from workers.bootstrap import Dependencies
 from workers.cli import app as cli
@@ -171,11 +169,3 @@ def test_past_days_are_counted_by_command_and_merged_by_beat(counted, fresh_dsn,
 def test_distinct_values_of_an_empty_table(stores, database):
     with stores.transaction() as tx:
         assert distinct_values(tx.score_counts._session, ScoreCountRow.surface) == []
-
-
-def test_counting_reads_the_verdicts_by_their_index(database):
-    query = _counted(NOON, NOON + HOUR).compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
-    database.execute(text("SET LOCAL enable_seqscan = off"))
-    plan = "\n".join(database.exec_driver_sql(f"EXPLAIN {query}").scalars())
-    assert "ix_verdicts_model_version_id_created_at" in plan
-    assert "created_at >=" in plan.split("ix_verdicts_model_version_id_created_at")[1].split("->")[0], plan
