@@ -45,6 +45,12 @@ def test_one_sentence_says_what_it_is(evidence, said):
     assert said in words.sentence(evidence)
 
 
+def test_a_strict_surface_makes_no_image_strange():
+    evidence = found(0.56, VerdictKind.UNSURE)
+    strict = replace(evidence.verdict, policy=SurfacePolicy(not_camera_fpr=0.02, unsure_fpr=0.60))
+    assert "many of the photographs we know" in words.sentence(replace(evidence, verdict=strict))
+
+
 @pytest.mark.parametrize(
     ("p_value", "predictions", "said"),
     [

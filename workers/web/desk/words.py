@@ -12,6 +12,9 @@ from pipeline.records import ExifPrediction, Handling, ProvenanceClaim, Score, V
 
 NOTICE = "a signal, not proof"
 
+HARDLY_ANY, FEW = 0.02, 0.10
+"""p-values up to which these words are true, whatever the thresholds of a surface are."""
+
 _NOT_APPLICABLE = {
     "too_small": "Too small to say anything: under 64 pixels on a side.",
     "flat": "Too flat to say anything: nearly every pixel has one value.",
@@ -113,10 +116,9 @@ def sentence(found: Findings) -> str:
 def _likeness(verdict: CurrentVerdict, score: Score) -> str:
     if verdict.reason == "too_soft_to_tell":
         return "Too soft to tell, though it does not look unlike a photograph"
-    p = score.p_value
-    if p <= verdict.policy.not_camera_fpr:
+    if score.p_value <= HARDLY_ANY:
         return "Looks like hardly any of the photographs we know"
-    if p <= verdict.policy.unsure_fpr:
+    if score.p_value <= FEW:
         return "Looks like few of the photographs we know"
     return "Looks like many of the photographs we know"
 
