@@ -95,7 +95,8 @@ def test_an_interval_spans_its_ends():
 
 @pytest.mark.parametrize("values", [[], [5.0], [0.0, 0.0]])
 def test_few_or_equal_values_are_no_trouble(values):
-    drawn(histogram(values, marker=5.0, **WORDS))
+    svg = drawn(histogram(values, marker=5.0, **WORDS))
+    assert "nan" not in "".join(text for part in svg.iter() for text in part.attrib.values())
 
 
 @pytest.mark.parametrize(("value", "said"), [(1234.5, "1,234"), (12.34, "12.3"), (0.01234, "0.0123"), (0, "0")])
