@@ -99,7 +99,7 @@ screenshots: install ## pictures of every page, light and dark, into docs/desk
 	$(call apt,test -x /usr/bin/chromium,chromium,it draws the pages)
 	@$(BIN)/python -m tests.browser $(ARGS)
 
-big: install ## five million scores and 100,000 open reviews, and how long each page takes on them; half an hour, 30 GB
+big: install ## five million scores and 100,000 open reviews, and how long each page takes on them; 30 GB
 	@$(BIN)/python -m tests.big load
 	@$(BIN)/python -m tests.big measure $(ARGS)
 
