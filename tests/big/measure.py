@@ -19,7 +19,9 @@ from pipeline.derived import picture_key
 from pipeline.pictures import Picture, draw
 from pipeline.settings import Settings
 from tests.big.load import PASSWORD
+from tests.big.pace import decide_in_a_browser, uploads_to_come
 from tests.big.pages import PAGES, PARTS, Places
+from tests.browser.running import WINDOW, chromium
 from workers.bootstrap import Dependencies
 from workers.local.camera import landscape
 from workers.local.processes import LOOPBACK, Process, end_leftover, free_port
@@ -59,7 +61,9 @@ def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
     places = Places.drawn_from(deps.stores._engine)
     uploads = [upload for upload, *_ in places.uploads]
     store_pictures(deps, uploads)
+    store_pictures(deps, uploads_to_come(deps, 3 * visits))
     with served(folder, deps.settings) as url:
+        yield from browsed(url, visits)
         yield from reviewers_loop(url, visits)
         with signed_in(url, "admin-01") as admin:
             for page in PAGES + PARTS:
@@ -89,6 +93,14 @@ def visit(client: httpx.Client, name: str, urls: Iterable[str], visits: int) -> 
         assert answer.status_code == 200, f"{url}: {answer.status_code} {answer.text}"
         sizes.append(len(answer.content))
     return Row.of(name, seconds[WARM_UP:], sizes[WARM_UP:])
+
+
+def browsed(url: str, decisions: int) -> Iterator[Row]:
+    """A reviewer decides item after item in Debian's Chromium, where the next item is fetched ahead."""
+    with chromium() as browser:
+        page = browser.new_context(base_url=url, viewport=WINDOW).new_page()
+        for name, seconds in decide_in_a_browser(page, decisions):
+            yield Row.of(name, seconds, [0])
 
 
 def reviewers_loop(url: str, decisions: int) -> Iterator[Row]:

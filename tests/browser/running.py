@@ -82,7 +82,7 @@ class Desk:
 
     def _hear(self, page: Page, kind: str, text: str) -> None:
         """Errors of scripts, and what the content security policy forbade."""
-        if kind == "error" and "the server responded with a status of" not in text:
+        if kind == "error" and not text.startswith("Failed to load resource"):
             self.complaints.append(f"{page.url}: {text}")
 
 

@@ -42,10 +42,19 @@ def start(page, queue=QUEUE):
 
 
 def press(page, key):
-    """Press a key that leads to another page; returns the number of the item that is shown there, if any."""
+    """Press a key that leads to another page; returns the number of the item that is shown there, if any.
+
+    An item that was fetched ahead is shown before the decision is taken: this waits for both.
+    """
     with page.expect_navigation():
         page.keyboard.press(key)
+    page.locator("[aria-busy]").wait_for(state="detached")
     return shown(page)
+
+
+def wait_for_next(page):
+    """Until the item after this one is fetched."""
+    page.locator("[data-ahead]").wait_for(state="detached")
 
 
 def shown(page):
@@ -85,6 +94,36 @@ def test_the_last_decision_is_taken_back(desk, ask):
     )
     assert said == [("not_camera", True), ("camera", False)]
     assert ask("SELECT state, outcome FROM review_items WHERE id = :id", id=wrong) == [("decided", "camera")]
+
+
+def test_the_next_item_is_shown_before_the_answer_to_a_decision(desk, ask):
+    """A second press meanwhile decides nothing; where no answer comes, the item is there again."""
+    tia = desk.signed_in(Role.REVIEWER, "tia")
+    first = start(tia)
+    wait_for_next(tia)
+    waiting = []
+    tia.route("**/decision*", lambda route: waiting.append(route))  # noqa: PLW0108 - Playwright takes no built-in
+    with tia.expect_navigation():
+        tia.keyboard.press("c")
+    second = shown(tia)
+    assert second != first
+    assert tia.get_by_role("heading", name=f"Item {second}").is_visible()
+    assert tia.get_by_alt_text("The uploaded image", exact=True).evaluate("image => image.naturalWidth") > 0
+    tia.keyboard.press("n")
+    waiting.pop().continue_()
+    tia.get_by_text(f"Decided Camera for item {first}").wait_for()
+    wait_for_next(tia)
+    with tia.expect_navigation():
+        tia.keyboard.press("n")
+    waiting.pop().abort()
+    tia.get_by_text("No answer came").wait_for()
+    assert shown(tia) == second
+    tia.unroute("**/decision*")
+    press(tia, "t")
+    decided = ask("SELECT review_item_id, label FROM decisions WHERE reviewer = 'tia' ORDER BY id")
+    assert decided == [(first, "camera"), (second, "cant_tell")]
+    tia.go_back()
+    tia.get_by_text("Decided: Can't tell").wait_for()
 
 
 def test_two_browsers_never_hold_the_same_item(desk, ask):

@@ -94,8 +94,7 @@ def test_a_reviewer_claims_and_decides_and_the_next_item_is_there(stores, model,
     page = ann.get(f"/items/{first}{query}")
     assert "Yours until" in page.text
     assert "a signal, not proof" in page.text
-    ahead = state(stores, second).upload_id
-    assert f'<link rel="prefetch" as="image" href="/images/{ahead}/view">' in page.text
+    assert f'data-ahead="/items/{second}?surface=avatars&amp;order=riskiest"' in page.text
     answer = decide(ann, first, query=query, reason="header_fits", note="odd")
     assert item_in(answer) == second
     assert parse_qs(urlsplit(answer.headers["location"]).query) == {"surface": ["avatars"], "order": ["riskiest"]}

@@ -1,5 +1,7 @@
 // Keyboard and clock of the queue's pages. A key does what the element that shows it does; without this file every
 // button still works.
+import { lookAhead, sendBehind } from "./ahead.js";
+
 const isField = (element) => element.matches('textarea, select, input:not([type="checkbox"], [type="range"])');
 
 function press(element) {
@@ -25,8 +27,9 @@ document.addEventListener("keydown", (event) => {
 
 // One press, one decision: a second one would meet the next item.
 document.addEventListener("submit", (event) => {
-  if (event.target.dataset.sent) return event.preventDefault();
+  if (event.target.dataset.sent || event.target.closest("[aria-busy]")) return event.preventDefault();
   event.target.dataset.sent = "yes";
+  if (sendBehind(event.target, event.submitter)) event.preventDefault();
 });
 addEventListener("pageshow", () => document.querySelectorAll("form").forEach((form) => delete form.dataset.sent));
 
@@ -37,7 +40,12 @@ function tick(clock) {
   clock.classList.toggle("warn", left <= 30);
 }
 
-for (const clock of document.querySelectorAll("[data-until]")) {
-  tick(clock);
-  setInterval(tick, 500, clock);
+const tickAll = () => document.querySelectorAll("[data-until]").forEach(tick);
+function begin() {
+  tickAll();
+  lookAhead();
 }
+
+begin();
+setInterval(tickAll, 500);
+document.addEventListener("settled", begin);

@@ -1,0 +1,61 @@
+"""How long a reviewer waits for her next item, as her browser sees it: from the key to the next picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from playwright.sync_api import Page
+
+from pipeline.review.items import Order, Which
+from tests.browser.running import sign_in
+from workers.bootstrap import Dependencies
+
+REVIEWER = "reviewer-02"
+WARM_UP = 3
+
+WATCH = """
+() => {
+  let pressed;
+  window.waits = { shown: [], confirmed: [] };
+  const since = (waits) => waits.push(performance.now() - pressed);
+  const drawn = async (main) => {
+    await main.querySelector("img.view").decode().catch(() => {});  // a golden item's is nowhere
+    requestAnimationFrame(() => setTimeout(() => since(waits.shown)));  // after the frame that shows it
+  };
+  document.addEventListener("keydown", () => { pressed = performance.now(); }, true);
+  document.addEventListener("settled", () => since(waits.confirmed));
+  const look = (changes) => changes.flatMap(({ addedNodes }) => [...addedNodes])
+    .filter((node) => node.matches?.("main")).forEach(drawn);
+  new MutationObserver(look).observe(document.body, { childList: true });
+}
+"""
+"""Runs in the page. Both times are in ms; an item counts as shown when its picture is decoded and a frame was drawn."""
+
+
+def uploads_to_come(deps: Dependencies, count: int) -> list[int]:
+    """What waits first, oldest first."""
+    with deps.stores.transaction() as transaction:
+        return [listed.item.upload_id for listed in transaction.queue.page(Which(), Order.OLDEST, limit=count)]
+
+
+def decide_in_a_browser(page: Page, decisions: int) -> Iterator[tuple[str, list[float]]]:
+    """Decide item after item by keys, each as soon as the next one is fetched; name and waits in seconds."""
+    sign_in(page, REVIEWER)
+    page.goto("/queue")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    page.evaluate(WATCH)
+    for number in range(WARM_UP + decisions):
+        _until(page, "() => !document.querySelector('[data-ahead], [aria-busy]')")
+        shown = page.url
+        page.keyboard.press("cn"[number % 2])
+        _until(page, f"() => waits.confirmed.length > {number} && waits.shown.length > {number}")
+        assert page.url != shown
+    waits: Mapping[str, list[float]] = page.evaluate("() => waits")
+    assert {len(times) for times in waits.values()} == {WARM_UP + decisions}, "an item was drawn anew"
+    yield "in a browser: from the key to the next item", [ms / 1000 for ms in waits["shown"][WARM_UP:]]
+    yield "in a browser: until the decision is confirmed", [ms / 1000 for ms in waits["confirmed"][WARM_UP:]]
+
+
+def _until(page: Page, said: str) -> None:
+    page.wait_for_function(said, polling=20)
