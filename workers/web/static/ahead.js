@@ -31,6 +31,7 @@ export async function lookAhead() {
   if (!answer?.ok || path(answer.url) !== path(url)) return;
   const page = await parse(answer);
   next = { url, page, main: adopt(page) };
+  await next.main.querySelector("img.view")?.decode().catch(() => null); // drawing it takes no longer then
   delete bar(document)?.dataset.ahead; // it is there: nothing is to be fetched any more
 }
 
