@@ -51,7 +51,7 @@ export function sendBehind(form, button) {
   bar(shown.main).ariaBusy = "true";
   history.pushState(null, "", shown.url);
   show(shown.main, shown.page.title);
-  send(form.action, body, before, shown);
+  requestAnimationFrame(() => setTimeout(send, 0, form.action, body, before, shown)); // once the item is drawn
   return true;
 }
 
