@@ -26,6 +26,7 @@ from workers.bootstrap import Dependencies
 from workers.local.camera import landscape
 from workers.local.processes import LOOPBACK, Process, end_leftover, free_port
 from workers.local.samples import CAMERAS
+from workers.web.desk.shell import number
 
 WARM_UP = 3
 """Visits of each page that do not count: a template is compiled, a model read."""
@@ -44,16 +45,17 @@ class Row:
     """ms"""
     p95: float
     """ms"""
-    kilobytes: float
-    """Of the page, on average."""
+    kilobytes: float | None
+    """Of the page, on average; None where a browser loads what it needs."""
 
     @classmethod
     def of(cls, page: str, seconds: list[float], sizes: list[int]) -> Row:
         p50, p95 = (1000 * np.quantile(seconds, share) for share in (0.5, 0.95))
-        return cls(page, len(seconds), float(p50), float(p95), sum(sizes) / len(sizes) / 1024)
+        kilobytes = sum(sizes) / len(sizes) / 1024 if sizes else None
+        return cls(page, len(seconds), float(p50), float(p95), kilobytes)
 
     def cells(self) -> tuple[str, ...]:
-        return self.page, str(self.visits), f"{self.p50:.0f}", f"{self.p95:.0f}", f"{self.kilobytes:.0f}"
+        return self.page, str(self.visits), f"{self.p50:.0f}", f"{self.p95:.0f}", number(self.kilobytes, 0)
 
 
 def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
@@ -100,7 +102,7 @@ def browsed(url: str, decisions: int) -> Iterator[Row]:
     with chromium() as browser:
         page = browser.new_context(base_url=url, viewport=WINDOW).new_page()
         for name, seconds in decide_in_a_browser(page, decisions):
-            yield Row.of(name, seconds, [0])
+            yield Row.of(name, seconds, [])
 
 
 def reviewers_loop(url: str, decisions: int) -> Iterator[Row]:
