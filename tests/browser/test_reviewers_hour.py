@@ -103,7 +103,7 @@ def test_the_next_item_is_shown_before_the_answer_to_a_decision(desk, ask):
     wait_for_next(tia)
     waiting = []
     tia.route("**/decision*", lambda route: waiting.append(route))  # noqa: PLW0108 - Playwright takes no built-in
-    with tia.expect_navigation():
+    with tia.expect_request("**/decision*"):
         tia.keyboard.press("c")
     second = shown(tia)
     assert second != first
@@ -113,7 +113,7 @@ def test_the_next_item_is_shown_before_the_answer_to_a_decision(desk, ask):
     waiting.pop().continue_()
     tia.get_by_text(f"Decided Camera for item {first}").wait_for()
     wait_for_next(tia)
-    with tia.expect_navigation():
+    with tia.expect_request("**/decision*"):
         tia.keyboard.press("n")
     waiting.pop().abort()
     tia.get_by_text("No answer came").wait_for()
