@@ -46,6 +46,7 @@ def press(page, key):
 
     An item that was fetched ahead is shown before the decision is taken: this waits for both.
     """
+    page.wait_for_load_state("load")  # with the script that listens for keys
     with page.expect_navigation():
         page.keyboard.press(key)
     page.locator("[aria-busy]").wait_for(state="detached")
