@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.running import CHROMIUM, near_copy, photographs, running
 
-COUNT = 70
+COUNT = 80
 
 LEASE = 15
 """s"""
