@@ -33,7 +33,7 @@ MAX_PICTURE_BYTES = 256 << 20
 PATIENCE = 10
 """s that a picture waits for others to be drawn: threads that wait for longer would be missing elsewhere."""
 
-_PIXELS = (Picture.THUMB, Picture.VIEW, Picture.FULL, Picture.RESIDUAL)
+_PIXELS = (Picture.THUMB, Picture.BLURRED, Picture.VIEW, Picture.FULL, Picture.RESIDUAL)
 
 
 class PictureStore(Protocol):

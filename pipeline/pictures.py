@@ -12,13 +12,19 @@ from enum import StrEnum
 import numpy as np
 import pdqhash
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from pipeline.heatmap import MAX_SIDE, tints
 from pipeline.records import PATCH_SIZE, DecodedImage, Score
 
 THUMB_SIDE = 256
 """Longer side of a thumbnail, px."""
+
+BLURRED_SIDE = 64
+"""Longer side of what is shown until somebody wants to see more, px. A browser enlarges it faster than it blurs."""
+
+BLUR = 1 / 50
+"""Standard deviation of that Gaussian blur, as a share of the longer side."""
 
 PDQ_SIDE = 512
 """What PDQ looks at: its authors make every image so small first."""
@@ -43,6 +49,8 @@ _TURNS = {
 
 class Picture(StrEnum):
     THUMB = "thumb"
+    BLURRED = "blurred"
+    """To be shown enlarged in place of `view`: what it is of can be guessed at most."""
     VIEW = "view"
     """Longer side at most 1600 px."""
     FULL = "full"
@@ -66,8 +74,10 @@ def draw(image: DecodedImage, orientation: int) -> dict[Picture, bytes]:
     """Every picture that needs only the pixels, as JPEG."""
     upright = _turned(Image.fromarray(image.pixels), orientation)
     view = _shrunk(upright, MAX_SIDE)
+    thumb = _shrunk(view, THUMB_SIDE)
     return {
-        Picture.THUMB: _jpeg(_shrunk(view, THUMB_SIDE), quality=85),
+        Picture.THUMB: _jpeg(thumb, quality=85),
+        Picture.BLURRED: _jpeg(_blurred(_shrunk(thumb, BLURRED_SIDE)), quality=85),
         Picture.VIEW: _jpeg(view, quality=90),
         Picture.FULL: _jpeg(upright, quality=95, subsampling=0),
         Picture.RESIDUAL: _jpeg(_turned(Image.fromarray(residual(image.pixels)), orientation), quality=85),
@@ -136,6 +146,10 @@ def _shrunk(picture: Image.Image, longer_side: int) -> Image.Image:
     if size == picture.size:
         return picture
     return picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _blurred(picture: Image.Image) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(BLUR * max(picture.size)))
 
 
 def _jpeg(picture: Image.Image, *, quality: int, subsampling: int = 2) -> bytes:

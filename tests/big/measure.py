@@ -63,7 +63,7 @@ def measure(folder: Path, deps: Dependencies, visits: int) -> Iterator[Row]:
     places = Places.drawn_from(deps.stores._engine)
     uploads = [upload for upload, *_ in places.uploads]
     store_pictures(deps, uploads)
-    store_pictures(deps, uploads_to_come(deps, 3 * visits))
+    store_pictures(deps, uploads_to_come(deps, 4 * visits))
     with served(folder, deps.settings) as url:
         yield from browsed(url, visits)
         yield from reviewers_loop(url, visits)

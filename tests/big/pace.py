@@ -18,7 +18,9 @@ WATCH = """
   window.waits = [];
   const since = (what, wait) => { wait[what] ??= performance.now() - wait.pressed; };
   const drawn = async (main, wait) => {
-    await main.querySelector("img.view").decode().catch(() => {});  // a golden item's is nowhere
+    const pictures = [...main.querySelectorAll(".frame img")];
+    const seen = pictures.filter((picture) => picture.checkVisibility({ visibilityProperty: true }));
+    await Promise.allSettled(seen.map((picture) => picture.decode()));  // a golden item's are nowhere
     requestAnimationFrame(() => setTimeout(() => since("shown", wait)));  // after the frame that shows it
   };
   document.addEventListener("keydown", () => waits.push({ pressed: performance.now() }), true);
@@ -38,8 +40,18 @@ def uploads_to_come(deps: Dependencies, count: int) -> list[int]:
 
 
 def decide_in_a_browser(page: Page, decisions: int) -> Iterator[tuple[str, list[float]]]:
-    """Decide item after item by keys, each as soon as the next one is fetched; name and waits in seconds."""
+    """A row's name and its waits in seconds: pictures blurred, as they are for everybody first, then as they are."""
     sign_in(page, REVIEWER)
+    blurred = _waits(page, decisions)
+    page.keyboard.press("b")  # this browser remembers
+    unblurred = _waits(page, decisions)
+    yield "in a browser: from the key to the next item", [wait["shown"] / 1000 for wait in blurred]
+    yield "the same, where pictures are not blurred", [wait["shown"] / 1000 for wait in unblurred]
+    yield "in a browser: until the decision is confirmed", [wait["confirmed"] / 1000 for wait in blurred + unblurred]
+
+
+def _waits(page: Page, decisions: int) -> list[Mapping[str, float]]:
+    """Decide item after item by keys, each as soon as the next one is fetched."""
     page.goto("/queue")
     with page.expect_navigation():
         page.keyboard.press("Enter")
@@ -51,8 +63,7 @@ def decide_in_a_browser(page: Page, decisions: int) -> Iterator[tuple[str, list[
         _until(page, f"() => waits.length > {number} && waits.at(-1).confirmed && waits.at(-1).shown")
         assert page.url != shown
     waits: list[Mapping[str, float]] = page.evaluate("() => waits")[WARM_UP:]
-    yield "in a browser: from the key to the next item", [wait["shown"] / 1000 for wait in waits]
-    yield "in a browser: until the decision is confirmed", [wait["confirmed"] / 1000 for wait in waits]
+    return waits
 
 
 def _until(page: Page, said: str) -> None:

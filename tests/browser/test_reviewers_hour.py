@@ -92,6 +92,20 @@ def test_fifty_decisions_by_keyboard_alone(desk, ask):
     assert all(0 < row.seconds < 60 for row in decided)
 
 
+def test_an_item_is_blurred_until_somebody_wants_to_see_it(desk, ask):
+    cat = desk.signed_in(Role.REVIEWER, "cat")
+    start(cat)
+    blurred, view, full = (cat.locator(f"img.{which}") for which in ("blurred", "view", "full"))
+    assert blurred.evaluate("image => image.naturalWidth") <= 64
+    assert (blurred.is_visible(), view.is_visible(), full.is_visible()) == (True, False, False)
+    cat.keyboard.press("z")  # pixel for pixel: nor does that show it
+    assert (blurred.is_visible(), view.is_visible(), full.is_visible()) == (True, False, False)
+    cat.keyboard.press("b")
+    assert (blurred.is_visible(), view.is_visible(), full.is_visible()) == (False, False, True)
+    cat.keyboard.press("z")
+    assert (blurred.is_visible(), view.is_visible(), full.is_visible()) == (False, True, False)
+
+
 def test_the_last_decision_is_taken_back(desk, ask):
     bea = desk.signed_in(Role.REVIEWER, "bea")
     wrong = start(bea)

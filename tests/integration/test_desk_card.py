@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from pipeline.adapters.registry import Registry
 from pipeline.people import Role
+from pipeline.pictures import Picture
 from pipeline.records import ExifFacts, ExifPrediction, Interval, NotApplicableReason, ProvenanceClaim, VerdictKind
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE
@@ -183,8 +184,9 @@ def test_pictures_are_for_people_who_are_signed_in_and_only_ours(deps, web, mode
     original = deps.objects.get("uploads", upload.event.key, max_bytes=1 << 20)
     assert web.get(f"/images/{upload.id}/view").status_code == 401
     viewer = signed_in(web, deps.stores, Role.VIEWER)
-    for which, kind in (("view", "image/jpeg"), ("thumb", "image/jpeg"), ("full", "image/jpeg"), ("heat", "image/png")):
-        answer = viewer.get(f"/images/{upload.id}/{which}")
+    for which in Picture:
+        answer = viewer.get(f"/images/{upload.id}/{which.value}")
+        kind = "image/png" if which is Picture.HEAT else "image/jpeg"
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, kind)
         assert answer.headers["Cache-Control"] == "private, max-age=600"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -48,10 +48,20 @@ def test_every_picture_has_its_size():
     sizes = {picture: opened(content).size for picture, content in draw(decoded(LANDSCAPE), 6).items()}
     assert sizes == {
         Picture.THUMB: (85, 256),
+        Picture.BLURRED: (21, 64),
         Picture.VIEW: (533, 1600),
         Picture.FULL: (1000, 3000),
         Picture.RESIDUAL: (1000, 3000),
     }
+
+
+def test_what_is_blurred_shows_no_details():
+    stripes = np.zeros((600, 900, 3), np.uint8)
+    stripes[:, 450:] = 255
+    stripes[300:] = np.tile([0, 255], 45).repeat(10)[None, :, None]  # 45 of them
+    blurred = np.asarray(opened(draw(decoded(stripes), 1)[Picture.BLURRED]).convert("L")).astype(int)
+    assert np.ptp(blurred[30:40, 8:-8]) < 16
+    assert blurred[10, 60] - blurred[10, 4] > 240  # what is large stays
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

@@ -31,7 +31,8 @@ export async function lookAhead() {
   if (!answer?.ok || path(answer.url) !== path(url)) return;
   const page = await parse(answer);
   next = { url, page, main: adopt(page) };
-  await next.main.querySelector("img.view")?.decode().catch(() => null); // drawing it takes no longer then
+  const pictures = [...next.main.querySelectorAll("img:is(.view, .blurred)")];
+  await Promise.allSettled(pictures.map((picture) => picture.decode())); // drawing them takes no longer then
   delete bar(document)?.dataset.ahead; // it is there: nothing is to be fetched any more
 }
 
