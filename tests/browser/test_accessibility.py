@@ -49,7 +49,7 @@ def test_an_item_with_its_picture_shuts_nobody_out(admin):
     admin.goto("/queue?surface=samples")
     admin.keyboard.press("Enter")
     admin.wait_for_url("**/items/*")
-    admin.get_by_alt_text("The uploaded image", exact=True).wait_for()
+    admin.get_by_alt_text("The uploaded image, blurred", exact=True).wait_for()
     assert not grave(admin)
     admin.keyboard.press("h")
     assert not grave(admin)
