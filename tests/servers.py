@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -30,6 +31,9 @@ from workers.local.triton import TritonServer
 
 TRITON_PROGRAM = Path(__file__).parents[1] / ".lenswatch" / "triton-server"
 TEMPLATE = "migrated"
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps a file system in memory
+ROOM = 2 * 2**30  # bytes
 
 
 def settings_for(*servers: Server, **environment: str) -> Settings:
@@ -46,9 +50,16 @@ def settings_for(*servers: Server, **environment: str) -> Settings:
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """Not pytest's own temporary folder: that one is closed to the system user as whom Postgres runs."""
-    folder = Path(tempfile.mkdtemp(prefix="lenswatch-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="lenswatch-tests-", dir=MEMORY if _fits_into_memory() else None))
     yield folder
     shutil.rmtree(folder)
+
+
+def _fits_into_memory() -> bool:
+    """Databases are a hundred thousand small files in the end: a disk may take a minute to delete them."""
+    if not MEMORY.is_dir() or os.statvfs(MEMORY).f_flag & os.ST_NOEXEC:  # Triton runs a program of this folder
+        return False
+    return min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) > ROOM
 
 
 @pytest.fixture(scope="session")
@@ -93,10 +104,11 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def fresh_dsn(postgres_server: PostgresServer, _template: str) -> str:
+def fresh_dsn(postgres_server: PostgresServer, _template: str) -> Iterator[str]:
     name = f"fresh_{next(_numbers)}"
     postgres_server.create_database(name, _template)
-    return postgres_server.dsn(name)
+    yield postgres_server.dsn(name)
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture

@@ -75,6 +75,11 @@ class PostgresServer(Server):
         with self._connect() as connection:
             connection.execute(statement)
 
+    def drop_database(self, name: str) -> None:
+        """End whatever sessions it has, and remove it."""
+        with self._connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
     def version(self) -> str:
         try:
             with self._connect() as connection:
