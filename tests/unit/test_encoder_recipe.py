@@ -44,9 +44,8 @@ def few(monkeypatch):
 
 
 def training(photographs, cache, out, **changes):
-    return EncoderTraining(
-        photographs, out, cache=cache, images=4, patches=2, **{"schedule": Schedule(steps=1), **changes}
-    )
+    small = {"images": 4, "patches": 2, "schedule": Schedule(steps=1)}
+    return EncoderTraining(photographs, out, cache=cache, **(small | changes))
 
 
 @pytest.mark.parametrize("name", SWITCHES)
@@ -129,7 +128,7 @@ def test_without_a_moving_average_the_last_weights_count(photographs, cache, tmp
 
 
 def test_curves_go_to_tensorboard(photographs, cache, tmp_path):
-    train_encoder(training(photographs, cache, tmp_path, schedule=Schedule(steps=20)))
+    train_encoder(training(photographs, cache, tmp_path, images=2, patches=1, schedule=Schedule(steps=20)))
     events = EventAccumulator(str(tmp_path / "tensorboard" / "encoder"))
     events.Reload()
     names = events.Tags()["scalars"]
@@ -153,7 +152,7 @@ def test_without_tensorboard_it_trains(photographs, cache, tmp_path, monkeypatch
 @pytest.fixture
 def small(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(ablation, "MIN_JUDGED", 1)
-    return Ablation(photographs, tmp_path, passes=16, seeds=2, images=4, patches=2, rows=("recipe", "constant-rate"))
+    return Ablation(photographs, tmp_path, passes=8, seeds=2, images=2, patches=2, rows=("recipe", "constant-rate"))
 
 
 def test_each_row_changes_one_thing(small):
@@ -191,7 +190,7 @@ def test_the_table_compares_runs_of_one_seed(small):
     for seed, (usual, other) in enumerate(((12.0, 13.0), (14.0, 16.0))):
         for row, loss in (("recipe", usual), ("constant-rate", other), (CONSTANT, 15.0)):
             figures = {"loss": loss, "rank_accuracy": 0.5, "class_gain": 0.0, "patches_per_second": 20.0}
-            (small.out / f"{row}-16x4x2-seed{seed}.json").write_text(json.dumps(figures))
+            (small.out / f"{row}-8x2x2-seed{seed}.json").write_text(json.dumps(figures))
     last = markdown(small).splitlines()[-1]
     assert "14.500 ± 1.500 | -1.500 ± 0.500 |" in last
     next(small.out.glob("constant-rate-*seed0.json")).unlink()

@@ -207,9 +207,11 @@ def test_auroc():
 
 def test_the_commands_train(photographs, generated, tmp_path):
     common = ["--data", str(photographs), "--out", str(tmp_path), "--steps", "1", "--name", "mine"]
+    common += ["--images", "4"]
     ai = ["--ai", str(generated), "--encoder", str(tmp_path / "encoder.safetensors")]
     for command in (["encoder", *common], ["binary", *common, *ai]):
         result = CliRunner().invoke(app, command)
         assert result.exit_code == 0, result.output
         card = json.loads((tmp_path / f"{command[0]}.json").read_text())
         assert (card["name"], card["training"]["steps"]) == ("mine", 1)
+        assert card["training"]["patch_passes"] == 4 * {"encoder": 8, "binary": 6}[command[0]]
