@@ -190,9 +190,8 @@ def wasserstein(name: str, window: Floats, reference: Floats) -> Statistic:
 
 def _distance(in_window: NDArray[np.bool_], steps: Floats) -> float:
     """Wasserstein-1 of two samples from their labels in ascending order, (n + m,), and the steps between."""
-    share_of_window = np.cumsum(in_window) / in_window.sum()
-    share_of_reference = np.cumsum(~in_window) / (~in_window).sum()
-    return float(np.abs(share_of_window - share_of_reference)[:-1] @ steps)
+    n, m = np.count_nonzero(in_window), np.count_nonzero(~in_window)
+    return float(np.abs(np.where(in_window, 1 / n, -1 / m)[:-1].cumsum()) @ steps)
 
 
 def flagged_share(name: str, flagged: int, n: int, promised: float | None) -> Statistic:
