@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pipeline.records import Interval, Label, VerdictKind
 
@@ -61,6 +60,8 @@ class Kappa:
         """95 %, by the normal approximation, which wants some dozens of items."""
         if self.value is None or self.error is None:
             return None
+        from scipy import stats  # takes a second to import, and every process imports the store
+
         margin = float(stats.norm.isf(0.025)) * self.error
         return Interval(max(-1.0, self.value - margin), min(1.0, self.value + margin))
 
@@ -69,6 +70,8 @@ def wilson(successes: int, trials: int) -> Interval:
     """95 % score interval of a share (Wilson 1927): honest for small counts and near 0 and 1."""
     if trials == 0:
         return Interval(0.0, 1.0)
+    from scipy import stats  # see `Kappa.interval`
+
     found = stats.binomtest(successes, trials).proportion_ci(method="wilson")
     return Interval(float(found.low), float(found.high))
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from scipy import stats
 
 from pipeline.one_class import clopper_pearson
 from pipeline.records import Interval, Label, SurfacePolicy, VerdictKind
@@ -131,6 +130,8 @@ def false_alarms(photographs: float, rate: float, calibrated_on: int | None) -> 
     With m calibration photographs the number flagged is beta-binomial: the rate behind the threshold is itself drawn,
     Beta(k, m + 1 - k) with k = rate (m + 1) (Vovk 2012). `calibrated_on` None: not known, plain binomial.
     """
+    from scipy import stats  # takes a second to import, and every process imports the store
+
     n = round(photographs)
     if n == 0:
         return FalseAlarms(0.0, 0.0, 0.0)

@@ -8,7 +8,6 @@ from functools import partial
 import structlog
 from celery import shared_task
 
-from pipeline import monitor
 from pipeline.records import Lane, Upload
 from pipeline.settings import WorkerSettings
 from pipeline.store import Transaction
@@ -76,6 +75,8 @@ def _resend(task: PipelineTask, claim: Claim, most: int | None = None) -> int:
 @shared_task(name="snapshot_drift", base=PipelineTask, bind=True)
 def snapshot_drift(self: PipelineTask) -> None:
     """Hold the last hour's scores against the champion's reference, surface by surface."""
+    from pipeline import monitor  # scipy.stats: only in the process that watches
+
     deps = self.dependencies
     with deps.stores.transaction() as transaction:
         snapshots = monitor.snapshot(transaction.drift, transaction.policies, deps.registry, deps.clock, deps.settings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from pipeline.retrain.run import RetrainDeps, retrain
 from workers.app import TRAINING_TIME_LIMIT, PipelineTask
 
 
@@ -16,6 +15,8 @@ from workers.app import TRAINING_TIME_LIMIT, PipelineTask
 )
 def retrain_nightly(self: PipelineTask) -> None:
     """Refit on verified photographs, judge, publish, perhaps promote; `pipeline.retrain.run` logs what came of it."""
+    from pipeline.retrain.run import RetrainDeps, retrain  # scikit-learn: only in the process that refits
+
     deps = self.dependencies
     with deps.stores.transaction() as transaction:
         transaction.decisions.verify_all(reviewers_needed=deps.settings.retrain.reviewers_needed)
