@@ -24,6 +24,9 @@ WHEEL = "nvidia-pytriton==0.7.0"
 PROGRAM = Path(".lenswatch/triton-server")
 """Where `make install` puts the wheel."""
 
+EXIT_TIMEOUT = 5
+"""Seconds that it computes on when asked to stop. Whoever asked for answers is gone by then: workers stop first."""
+
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps POSIX shared memory
 
 
@@ -53,6 +56,7 @@ class TritonServer(Server):
             "--load-model=*",
             "--exit-on-error=false",  # one broken model must not take the others down
             "--strict-readiness=false",
+            f"--exit-timeout-secs={EXIT_TIMEOUT}",
             f"--backend-config=python,shm-region-prefix-name={self._region}",
         ]
         for door, port in (("http", self._http), ("grpc", self._grpc), ("metrics", self._metrics)):
@@ -66,7 +70,7 @@ class TritonServer(Server):
             # found in our virtual environment, it sees the packages that we see.
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         }
-        return Process(self.name, command, self.folder, environment=environment, grace=40)
+        return Process(self.name, command, self.folder, environment=environment, grace=3 * EXIT_TIMEOUT)
 
     def version(self) -> str:
         try:
