@@ -145,3 +145,11 @@ def test_once_ends_badly_without_a_verdict_for_every_image(
     signal.signal(signal.SIGTERM, handler)
     assert hurried.exit_code == 1, hurried.output
     assert "none" in hurried.output
+
+
+def test_the_shipped_release_is_published_without_being_named(stack: Launched):
+    before = [version.name for version in stack.dependencies.registry.list_versions()]
+    done = CliRunner().invoke(app, ["models", "publish"])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(f"{DEFAULT_RELEASE.name} ")
+    assert [version.name for version in stack.dependencies.registry.list_versions()] == before

@@ -43,7 +43,9 @@ def list_versions() -> None:
 
 @app.command()
 def publish(
-    folder: Annotated[Path, typer.Argument(help="Release folder.", exists=True, file_okay=False)],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Release folder [the shipped one].", exists=True, file_okay=False)
+    ] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make it the champion, not the challenger.")] = False,
     actor: Actor = None,
 ) -> None:
@@ -52,10 +54,11 @@ def publish(
     from pipeline.release import Release
 
     settings = Settings()
+    release = Release.open((folder or settings.detector.release).resolve())
     alias = "champion" if promote else "challenger"
     with Dependencies(settings) as deps:
         repository = TritonRepository(settings.triton.model_repository, deps.triton)
-        version = deps.registry.publish(Release.open(folder.resolve()), repository, actor=_actor(actor), alias=alias)
+        version = deps.registry.publish(release, repository, actor=_actor(actor), alias=alias)
     _say(version, f"published as {alias}")
 
 
