@@ -45,7 +45,7 @@ class Reference:
     """What the window is compared with: the model's calibration photographs."""
 
     log_likelihood: Floats
-    """(m,), nats."""
+    """(m,)"""
     ai_probability: Floats
     """(m,)"""
     makes: Mapping[str, int] | None = None

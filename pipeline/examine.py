@@ -14,6 +14,7 @@ from pipeline.ports import Detector, ExifReader, OneClassScorer
 from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
 from pipeline.settings import LimitSettings
+from pipeline.statistics import SELF_DESCRIPTION, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,14 @@ class Examiner:
             with _timed(timings, "detect"):
                 output = self.detector.detect(patches, model)
             with _timed(timings, "score"):
-                score = scorer.score(output, patches, exif)
+                statistics = describe(patches.pixels)
+                score = scorer.score(output, patches, statistics, exif)
         except RejectedUpload as error:
             return replace(found, rejected=error.reason, detail=error.detail)
         except NotApplicable as error:
             return replace(found, not_applicable=error.reason)
-        return replace(found, embedding=output.encoder.embedding, score=score)
+        found = replace(found, embedding=output.encoder.embedding, self_description=statistics[SELF_DESCRIPTION])
+        return replace(found, score=score)
 
 
 def rejected(error: RejectedUpload) -> Examination:

@@ -1,16 +1,17 @@
-"""The one-class detector: a Gaussian mixture on features of photographs, and conformal p-values. NumPy only.
+"""The one-class detector: Gaussian mixtures on features of photographs, and conformal p-values. NumPy only.
 
 Source: SDAIE (Zhong et al., TPAMI 2026), "one-class detection". It differs from the paper where the paper is weak: the
 threshold does not come from the fitting data but from split-conformal ranks on photographs that were not fitted on
-(Vovk et al. 2005; Lei et al. 2018), and parameters are plain arrays instead of a pickle.
-`retrain/fit.py` makes these arrays; nothing here needs scikit-learn.
+(Vovk et al. 2005; Lei et al. 2018), parameters are plain arrays instead of a pickle, and a second mixture, on features
+that nobody had to learn, goes with the encoder's (ADR 11). `retrain/fit.py` makes these arrays; nothing here needs
+scikit-learn.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -70,6 +71,66 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True)
+class Traces:
+    """What the formation of n images left in them, seen in two ways."""
+
+    embedding: NDArray[np.floating]
+    """(n, 528): the encoder's read-outs."""
+    self_description: NDArray[np.floating]
+    """(n, 144): `self_description.describe`."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A mixture on one kind of trace. What it says is in a unit that all views share, so that it can be added up."""
+
+    mixture: Mixture
+    """On features divided by `scale`."""
+    scale: Floats
+    """(D,)"""
+    location: Floats
+    """(1,): median log-likelihood of photographs that the mixture was not fitted on, nats."""
+    spread: Floats
+    """(1,): the standard deviation of the same."""
+
+    def log_density(self, features: NDArray[np.floating]) -> Floats:
+        """(n, D) -> (n,), nats: of the features as they are, so that views of different scales can be compared."""
+        return self.mixture.log_likelihood(np.asarray(features) / self.scale) - float(np.log(self.scale).sum())
+
+    def standing(self, features: NDArray[np.floating]) -> Floats:
+        """(n, D) -> (n,): standard deviations above the median photograph, at most `LIMIT` away from it."""
+        return self.standardised(self.mixture.log_likelihood(np.asarray(features, dtype=np.float64) / self.scale))
+
+    def standardised(self, log_likelihood: Floats) -> Floats:
+        """Nats -> standing, (n,)."""
+        return np.asarray(np.clip((log_likelihood - self.location) / self.spread, -LIMIT, LIMIT))
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The mixtures of a one-class model, one for each of `Traces`."""
+
+    embedding: View
+    self_description: View
+
+    def log_likelihood(self, traces: Traces) -> Floats:
+        """(n,): the sum of the views' standings. 0 is a median photograph, low is unlike any photograph.
+
+        Up to a constant it is the logarithm of a product of densities, each tempered by its spread, so that neither
+        silences the other (Hinton 2002, products of experts).
+        """
+        return self.embedding.standing(traces.embedding) + self.self_description.standing(traces.self_description)
+
+    def log_density(self, traces: Traces) -> Floats:
+        """(n,), nats: how well the mixtures describe the images, where `log_likelihood` says how one stands among
+        others by the same model."""
+        return self.embedding.log_density(traces.embedding) + self.self_description.log_density(traces.self_description)
+
+
+VIEWS = tuple(field.name for field in fields(Views))
+
+
+@dataclass(frozen=True, slots=True)
 class Fusion:
     """One number from both heads: a weighted sum, higher = more like a photograph.
 
@@ -81,10 +142,6 @@ class Fusion:
     log_likelihood_weight: float
     ai_logit_weight: float
 
-    LIMIT = 8.0
-    """Standard deviations, or nats of log-odds, beyond which a head says no more: an outlier of one head must not
-    silence the other."""
-
     @property
     def weights(self) -> tuple[float, float]:
         """Of the standardised log-likelihood and of the binary logit."""
@@ -93,7 +150,7 @@ class Fusion:
     def fuse(self, log_likelihood: NDArray[np.floating], ai_probability: NDArray[np.floating]) -> Floats:
         likelihood = (np.asarray(log_likelihood) - self.log_likelihood_location) / self.log_likelihood_scale
         ai = logit(ai_probability)
-        clip = (-self.LIMIT, self.LIMIT)
+        clip = (-LIMIT, LIMIT)
         return np.asarray(
             self.log_likelihood_weight * np.clip(likelihood, *clip) - self.ai_logit_weight * np.clip(ai, *clip)
         )
@@ -101,10 +158,9 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class OneClassModel:
-    """Everything that is fitted: both mixtures, the fusion, and the calibration photographs' scores."""
+    """Everything that is fitted: the mixtures, the fusion, and the calibration photographs' scores."""
 
-    image: Mixture
-    """On image embeddings."""
+    image: Views
     patch: Mixture
     """On per-patch features, for the heat map."""
     fusion: Fusion
@@ -131,7 +187,7 @@ class OneClassModel:
 
     def to_bytes(self) -> bytes:
         """The model as an `.npz` archive (no pickled objects): the fields' arrays by name, a mixture's with its field's
-        name before them, `fusion` as four numbers, and `stratum_0` ... where there are strata (format 2)."""
+        name before them, `fusion` as four numbers, and `stratum_0` ... where there are strata (format 3)."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
         return buffer.getvalue()
@@ -145,7 +201,7 @@ class OneClassModel:
         if missing:
             raise ValueError(f"one-class archive lacks {sorted(missing)}")
         return cls(
-            image=_mixture(arrays, "image"),
+            image=Views(**{name: _view(arrays, name) for name in VIEWS}),
             patch=_mixture(arrays, "patch"),
             fusion=Fusion(*(float(value) for value in arrays["fusion"])),
             **{name: arrays[name] for name in _CALIBRATION},
@@ -153,30 +209,44 @@ class OneClassModel:
         )
 
     def _arrays(self) -> dict[str, Floats]:
-        arrays = {
-            f"{part}_{field.name}": getattr(getattr(self, part), field.name)
-            for part in ("image", "patch")
-            for field in fields(Mixture)
-        }
+        arrays = _named("patch", self.patch, _MIXTURE)
+        for name in VIEWS:
+            view: View = getattr(self.image, name)
+            arrays |= _named(name, view.mixture, _MIXTURE) | _named(name, view, _STANDARD)
         arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
         arrays |= {f"{_STRATUM}{number}": scores for number, scores in enumerate(self.strata)}
         return arrays | {name: getattr(self, name) for name in _CALIBRATION}
 
 
-FORMAT = 2
-"""Of `one_class.npz`: since 2 with strata."""
+LIMIT = 8.0
+"""Standard deviations, or nats of log-odds, beyond which a view or a head says no more: an outlier of one must not
+silence the others."""
+
+FORMAT = 3
+"""Of `one_class.npz`: since 2 with strata, since 3 with the view of self-descriptions."""
 
 _STRATUM = "stratum_"
+_MIXTURE = tuple(field.name for field in fields(Mixture))
+_STANDARD = ("scale", "location", "spread")
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
 _ARRAY_NAMES = (
-    {f"{part}_{field.name}" for part in ("image", "patch") for field in fields(Mixture)}
+    {f"{part}_{name}" for part in ("patch", *VIEWS) for name in _MIXTURE}
+    | {f"{view}_{name}" for view in VIEWS for name in _STANDARD}
     | {"fusion"}
     | set(_CALIBRATION)
 )
 
 
+def _named(part: str, of: Mixture | View, names: Sequence[str]) -> dict[str, Floats]:
+    return {f"{part}_{name}": getattr(of, name) for name in names}
+
+
 def _mixture(arrays: Mapping[str, Floats], part: str) -> Mixture:
-    return Mixture(**{field.name: arrays[f"{part}_{field.name}"] for field in fields(Mixture)})
+    return Mixture(**{name: arrays[f"{part}_{name}"] for name in _MIXTURE})
+
+
+def _view(arrays: Mapping[str, Floats], name: str) -> View:
+    return View(_mixture(arrays, name), **{part: arrays[f"{name}_{part}"] for part in _STANDARD})
 
 
 def logit(probability: NDArray[np.floating]) -> Floats:

@@ -99,7 +99,11 @@ class Detector(Protocol):
 class OneClassScorer(Protocol):
     """A loaded `one_class.npz`, ready to score."""
 
-    def score(self, output: DetectorOutput, patches: Patches, exif: ExifFacts) -> Score: ...
+    def score(
+        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
+    ) -> Score:
+        """`statistics` are `pipeline.statistics.describe` of the patches."""
+        ...
 
 
 class ModelRegistry(Protocol):
@@ -178,7 +182,7 @@ class ResultStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class VerifiedPhoto:
-    """A photograph that the retraining policy trusts, with its stored embedding."""
+    """A photograph that the retraining policy trusts, with the traces that are stored of it."""
 
     sha256: str
     uploader_id: str | None
@@ -186,6 +190,9 @@ class VerifiedPhoto:
     model: str | None
     surface: str
     embedding: NDArray[np.float32]
+    """(528,)"""
+    self_description: NDArray[np.float32]
+    """(144,)"""
     ai_probability: float
     handling: Handling | None = None
     """As told from the pixels; None where it was scored by a release that could not tell."""

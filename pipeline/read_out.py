@@ -36,8 +36,6 @@ class ReadOut:
     joint: Floats
     """(3,): weight of the network's logit, weight of the statistics' logit, intercept. The network's weight is not
     negative."""
-    fusion: Floats
-    """(2,): weights of the standardised log-likelihood and of the binary head's logit in the fused score."""
     handling: Floats
     """(D + 1, 3): weights and, last, intercepts of each `Handling`."""
 

@@ -20,6 +20,9 @@ PATCH_SIZE = 64
 FEATURE_DIM = 528
 """Length of a patch feature and of an image embedding: the upper triangle of a 32x32 covariance."""
 
+SELF_DESCRIPTION_DIM = 144
+"""Length of an image's self-description: mean and deviation of 24 coefficients for each of 3 colours."""
+
 PDQ_BITS = 256
 """Length of a PDQ hash."""
 
@@ -276,6 +279,7 @@ class Score:
     """What one model version says about one image. It is a signal, never proof."""
 
     log_likelihood: float
+    """`one_class.Views.log_likelihood`: 0 is a median photograph; standard deviations, summed over two views."""
     percentile: float
     """Where the log-likelihood falls among the calibration photographs, 0-100; low = unlike any of them."""
     percentile_interval: Interval
@@ -320,6 +324,9 @@ class Examination:
     exif: ExifFacts | None = None
     provenance: tuple[ProvenanceClaim, ...] = ()
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)
+    """(528,), the encoder's read-out."""
+    self_description: NDArray[np.float32] | None = field(default=None, repr=False)
+    """(144,), there where `embedding` is."""
     score: Score | None = None
     rejected: RejectReason | None = None
     not_applicable: NotApplicableReason | None = None

@@ -25,6 +25,7 @@ from pipeline.one_class import OneClassModel
 from pipeline.read_out import ReadOut
 from pipeline.records import ModelVersion
 from pipeline.score import ExifTag, Scorer
+from pipeline.statistics import DIMENSIONS
 
 CARD = "MODEL_CARD.md"
 
@@ -88,12 +89,15 @@ class Release:
 
 
 def make_scorer(one_class_npz: bytes, read_out_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:
-    """The scorer from the three files of a release that it needs."""
+    """The scorer from the three files of a release that it needs. Raises ValueError for files of another format."""
     tags = tuple(
         ExifTag(name=tag["name"], classes=tuple(tag["classes"]) if tag["kind"] == "class" else None)
         for tag in encoder_json["tags"]
     )
-    return Scorer(OneClassModel.from_bytes(one_class_npz), ReadOut.from_bytes(read_out_npz), tags)
+    read_out = ReadOut.from_bytes(read_out_npz)
+    if len(read_out.weights) != DIMENSIONS:
+        raise ValueError(f"read-out of {len(read_out.weights)} statistics, not {DIMENSIONS}")
+    return Scorer(OneClassModel.from_bytes(one_class_npz), read_out, tags)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

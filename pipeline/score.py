@@ -1,4 +1,4 @@
-"""DetectorOutput -> Score: log-likelihood, calibrated percentile and p-value, heat map, EXIF claims against pixels."""
+"""DetectorOutput and statistics -> Score: likelihood, percentile and p-value, heat map, EXIF claims against pixels."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cooccurrence import describe
-from pipeline.one_class import OneClassModel, percentile
+from pipeline.one_class import OneClassModel, Traces, percentile
 from pipeline.read_out import ReadOut, tell_handling
 from pipeline.records import DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
+from pipeline.statistics import SELF_DESCRIPTION
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,11 @@ class Scorer:
     read_out: ReadOut
     tags: tuple[ExifTag, ...]
 
-    def score(self, output: DetectorOutput, patches: Patches, exif: ExifFacts) -> Score:
-        likelihood = self.model.image.log_likelihood(output.encoder.embedding[None])
-        statistics = describe(patches.pixels)
+    def score(
+        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
+    ) -> Score:
+        traces = Traces(output.encoder.embedding[None], statistics[None, SELF_DESCRIPTION])
+        likelihood = self.model.image.log_likelihood(traces)
         ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = self.read_out.handling_probabilities(statistics)
         fused = float(self.model.fusion.fuse(likelihood, np.array([ai_probability]))[0])

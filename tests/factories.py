@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.records import (
     FEATURE_DIM,
+    SELF_DESCRIPTION_DIM,
     Examination,
     ExifFacts,
     ExifPrediction,
@@ -77,6 +78,7 @@ def make_examination(**changes: Any) -> Examination:
         "exif": ExifFacts({"Make": "NIKON", "Model": "D90", "ISO": 200, "FNumber": 2.8}, "exiftool", ("odd offset",)),
         "provenance": (ProvenanceClaim("generator", "GIMP 2.10", "EXIF:Software"),),
         "embedding": np.random.default_rng(number).normal(size=FEATURE_DIM).astype(np.float32),
+        "self_description": np.random.default_rng(number).normal(size=SELF_DESCRIPTION_DIM).astype(np.float32),
         "score": make_score(),
         "timings_ms": {"fetch": 3.5, "decode": 12.0},
     }

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.errors import DetectorUnavailable, NotFound, ObjectStoreUnavailable, RejectedUpload, RejectReason
 from pipeline.ports import ObjectInfo, OneClassScorer
@@ -129,7 +130,9 @@ class FakeScorer:
 
     p_value: float = 0.5
 
-    def score(self, output: DetectorOutput, patches: Patches, exif: ExifFacts) -> Score:
+    def score(
+        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
+    ) -> Score:
         return Score(
             log_likelihood=float(output.encoder.embedding.sum()),
             percentile=50.0,
@@ -218,7 +221,7 @@ class FakeResultStore:
 
     def find_examination(self, sha256: str, model: ModelVersion) -> Examination | None:
         known = self.examinations.get((sha256, model.id))
-        return known and replace(known, embedding=None, timings_ms={})
+        return known and replace(known, embedding=None, self_description=None, timings_ms={})
 
     def save_examination(self, examination: Examination, model: ModelVersion) -> None:
         self.examinations.setdefault((examination.sha256, model.id), examination)

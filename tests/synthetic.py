@@ -1,4 +1,4 @@
-"""A small world of embeddings for tests of retraining: photographs lie near a subspace, generated images off it."""
+"""A small world of traces for tests of retraining: photographs lie near a subspace, generated images off it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,45 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cooccurrence import DIMENSIONS
-from pipeline.one_class import OneClassModel
+from pipeline.one_class import Floats, OneClassModel, Traces
 from pipeline.ports import VerifiedPhoto
 from pipeline.read_out import ReadOut
-from pipeline.records import FEATURE_DIM, Handling
+from pipeline.records import FEATURE_DIM, SELF_DESCRIPTION_DIM, Handling
 from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
+from pipeline.statistics import DIMENSIONS
 
 MAKES = ("Apple", "Canon", "Sony")
 _AXES = 6
-_MIXING = np.random.default_rng(1).normal(size=(_AXES, FEATURE_DIM))
-_OFF_CAMERA = np.random.default_rng(2).normal(size=FEATURE_DIM) * 0.5
 
 
-def embeddings(count: int, seed: int, *, generated: bool = False) -> NDArray[np.float32]:
-    """(count, 528)."""
+def _world(dimensions: int) -> tuple[Floats, Floats]:
+    """The axes along which photographs differ, and what generated images have beside them."""
+    return (
+        np.random.default_rng(1).normal(size=(_AXES, dimensions)),
+        np.random.default_rng(2).normal(size=dimensions) * 0.5,
+    )
+
+
+def _features(dimensions: int, count: int, seed: int, *, generated: bool) -> NDArray[np.float32]:
+    mixing, off_camera = _world(dimensions)
     rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(count, _AXES)) @ _MIXING + 0.1 * rng.normal(size=(count, FEATURE_DIM))
-    return (rows + _OFF_CAMERA * rng.normal(1, 0.2, (count, 1)) * generated).astype(np.float32)
+    rows = rng.normal(size=(count, _AXES)) @ mixing + 0.1 * rng.normal(size=(count, dimensions))
+    return (rows + off_camera * rng.normal(1, 0.2, (count, 1)) * generated).astype(np.float32)
+
+
+def traces(count: int, seed: int, *, generated: bool = False) -> Traces:
+    """Of `count` images."""
+    return Traces(
+        embedding=_features(FEATURE_DIM, count, seed, generated=generated),
+        self_description=_features(SELF_DESCRIPTION_DIM, count, seed + 1000, generated=generated),
+    )
 
 
 def people(count: int, *, seed: int = 0, generated: bool = False) -> list[VerifiedPhoto]:
     """Verified photographs of a crowd, three each, of 60 camera models. `generated`: a crowd that cheats."""
     rng = np.random.default_rng(seed)
-    photos = []
-    for number, embedding in enumerate(embeddings(count, 100 + seed, generated=generated)):
+    photos, seen = [], traces(count, 100 + seed, generated=generated)
+    for number in range(count):
         who = number // 3
         photos.append(
             VerifiedPhoto(
@@ -40,7 +54,8 @@ def people(count: int, *, seed: int = 0, generated: bool = False) -> list[Verifi
                 make=MAKES[who % 3],
                 model=f"model-{who % 60}",
                 surface="posts",
-                embedding=embedding,
+                embedding=seen.embedding[number],
+                self_description=seen.self_description[number],
                 ai_probability=float(rng.uniform(0.05, 0.3)),
             )
         )
@@ -49,27 +64,36 @@ def people(count: int, *, seed: int = 0, generated: bool = False) -> list[Verifi
 
 def confirmed(count: int, *, seed: int = 50) -> list[VerifiedPhoto]:
     """Images that reviewers agreed are generated; the binary detector is not sure of them."""
-    rng = np.random.default_rng(seed)
+    rng, seen = np.random.default_rng(seed), traces(count, seed, generated=True)
     return [
-        VerifiedPhoto(f"ai-{seed}-{number}", None, None, None, "posts", embedding, float(rng.uniform(0.2, 0.5)))
-        for number, embedding in enumerate(embeddings(count, seed, generated=True))
+        VerifiedPhoto(
+            sha256=f"ai-{seed}-{number}",
+            uploader_id=None,
+            make=None,
+            model=None,
+            surface="posts",
+            embedding=seen.embedding[number],
+            self_description=seen.self_description[number],
+            ai_probability=float(rng.uniform(0.2, 0.5)),
+        )
+        for number in range(count)
     ]
 
 
 @cache
 def first_model() -> OneClassModel:
     """As a release would bring it: fitted on other photographs of the same world."""
-    patch = fit_mixture(embeddings(60, 7), axes=4, components=1, seed=0)
-    return fit_one_class(_features(8), _features(9), patch=patch, seed=0)[0]
+    patch = fit_mixture(traces(60, 7).embedding, axes=4, components=1, seed=0)
+    return fit_one_class(_photos(8), _photos(9), patch=patch, weights=(1.0, 1.0), seed=0)[0]
 
 
-def _features(seed: int) -> PhotoFeatures:
+def _photos(seed: int) -> PhotoFeatures:
     groups = np.array([f"camera-{row % 12}" for row in range(200)])
-    return PhotoFeatures(embeddings(200, seed), np.random.default_rng(seed).uniform(0.05, 0.3, 200), groups)
+    return PhotoFeatures(traces(200, seed), np.random.default_rng(seed).uniform(0.05, 0.3, 200), groups)
 
 
 def silent_read_out() -> ReadOut:
     """Leaves the network's probability as it is, and tells no handling: every image is as made."""
     zeros, ones = np.zeros(DIMENSIONS), np.ones(DIMENSIONS)
     untold = np.zeros((DIMENSIONS + 1, len(Handling)))
-    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]), np.ones(2), untold)
+    return ReadOut(zeros, ones, zeros, np.zeros(1), np.array([1.0, 0.0, 0.0]), untold)

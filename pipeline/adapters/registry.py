@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from pipeline.errors import Conflict, NotFound, ObjectStoreUnavailable, RejectedUpload
+from pipeline.errors import Conflict, DetectorUnavailable, NotFound, ObjectStoreUnavailable, RejectedUpload
 from pipeline.moderate import CHAMPION
 from pipeline.ports import ObjectStore
 from pipeline.records import ModelVersion
@@ -106,13 +106,17 @@ class Registry:
             return transaction.versions.aliases()
 
     def scorer(self, model: ModelVersion) -> Scorer:
-        """The version's scorer, from the bucket; kept, as versions are never edited."""
+        """The version's scorer, from the bucket; kept, as versions are never edited.
+
+        Raises DetectorUnavailable for a version of another file format: its uploads wait for one that can be read.
+        """
         if model.id not in self._scorers:  # two threads may both load it: the same scorer twice
-            self._scorers[model.id] = make_scorer(
-                self._read(model, "one_class.npz"),
-                self._read(model, "read_out.npz"),
-                json.loads(self._read(model, "encoder.json")),
-            )
+            names = ("one_class.npz", "read_out.npz", "encoder.json")
+            one_class, read_out, encoder = (self._read(model, name) for name in names)
+            try:
+                self._scorers[model.id] = make_scorer(one_class, read_out, json.loads(encoder))
+            except ValueError as error:
+                raise DetectorUnavailable(f"{model.name} is not of this Lenswatch's format: {error}") from error
         return self._scorers[model.id]
 
     def card_text(self, version: ModelVersion) -> str | None:

@@ -18,6 +18,7 @@ from pipeline.ports import Detector, ExifReader
 from pipeline.records import DecodedImage, Examination, ExifFacts, ModelVersion, Score, SurfacePolicy, VerdictKind
 from pipeline.score import Scorer
 from pipeline.settings import LimitSettings
+from pipeline.statistics import describe
 from pipeline.verdict import decide
 
 HEADS = ("one_class", "binary", "fused")
@@ -93,7 +94,8 @@ class Scoring:
         except NotApplicable:
             return VerdictKind.NOT_APPLICABLE, None
         output = self._detector.detect(patches, self._model)
-        score = self._scorer.score(output, patches, ExifFacts({}, "pillow"))  # the header has no say in the score
+        no_header = ExifFacts({}, "pillow")  # it has no say in the score
+        score = self._scorer.score(output, patches, describe(patches.pixels), no_header)
         verdict = decide(Examination(sha256=sha256, byte_size=0, score=score), self._policy)
         return verdict.kind, _by_head(self._scorer, score)
 

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cooccurrence import describe
 from pipeline.evaluation.conditions import STANDING, degrade
+from pipeline.one_class import Traces
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
+from pipeline.statistics import SELF_DESCRIPTION, describe
 
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
 
-FORMAT = 2
+FORMAT = 3
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 PATCHES = 16
@@ -57,7 +58,9 @@ class Described:
     kept: NDArray[np.int64]
     """(n,): their places among those that were to be described."""
     statistics: NDArray[np.float32]
-    """(n, versions, D)"""
+    """(n, versions, D): what the read-out looks at."""
+    self_descriptions: NDArray[np.float32]
+    """(n, versions, 144): what the one-class model looks at, beside embeddings."""
     embeddings: NDArray[np.float32]
     """(n, versions, 528); NaN where the networks did not look."""
     network: NDArray[np.float64]
@@ -85,6 +88,10 @@ class Described:
             np.array([f"{source}\0{camera}" for source, camera in groups]), return_inverse=True, return_counts=True
         )
         return balance(1 / np.sqrt(sizes[member]), self.is_ai)
+
+    def traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
+        """Of some crops under one history."""
+        return Traces(self.embeddings[rows, version], self.self_descriptions[rows, version])
 
     def save(self, file: Path) -> None:
         """The arrays, as an `.npz` archive; the crops are named by their places among those described."""
@@ -136,6 +143,7 @@ def describe_crops(
         tuple(crops[number] for number in kept),
         np.array(kept, dtype=np.int64),
         np.array(statistics),
+        np.array(statistics)[..., SELF_DESCRIPTION],
         np.array(embeddings),
         np.array(network),
         np.array(handling, dtype=np.int64),

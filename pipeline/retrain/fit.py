@@ -2,12 +2,13 @@
 
 Source: SDAIE section "one-class detection": scikit-learn's Gaussian mixture with five full-covariance components. Ours
 projects on principal axes first and regularises the covariances, since the paper's 10,000 photographs are far more than
-a platform's first verified ones; how many axes and components is chosen by the likelihood of held-out photographs.
+a platform's first verified ones; how many axes and components is chosen by the likelihood of held-out photographs, for
+each view by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from pipeline.one_class import Fusion, Mixture, OneClassModel
+from pipeline.one_class import VIEWS, Floats, Fusion, Mixture, OneClassModel, Traces, View, Views
 from pipeline.records import Handling
 
 Features = NDArray[np.floating]
@@ -27,11 +28,16 @@ COVARIANCE_FLOOR = 1e-2
 
 FOLDS = 4
 
+WEIGHTS = (0.1, 1.0)
+"""Of a standard deviation of log-likelihood and of a nat of the binary head's log-odds in the fused score. Chosen on
+left-out generator families; weights fitted on known ones say too much of the one-class model (docs/train.md)."""
+
 
 @dataclass(frozen=True, slots=True)
 class MixtureChoice:
-    """A configuration and its mean held-out log-likelihood, nats per image."""
+    """A configuration of a view and its mean held-out log-likelihood, nats per image."""
 
+    view: str
     axes: int
     components: int
     held_out_log_likelihood: float
@@ -41,8 +47,7 @@ class MixtureChoice:
 class PhotoFeatures:
     """Features of photographs, one row each."""
 
-    embeddings: Features
-    """(n, 528)"""
+    traces: Traces
     ai_probabilities: Features
     """(n,)"""
     groups: NDArray[np.str_]
@@ -50,7 +55,7 @@ class PhotoFeatures:
 
 
 def fit_mixture(features: Features, *, axes: int, components: int, seed: int) -> Mixture:
-    """Fit on (n, D) features; needs n > axes."""
+    """Fit on (n, D) features; needs n > axes and D >= axes."""
     features = np.asarray(features, dtype=np.float64)
     mean = features.mean(0)
     _, singular, directions = np.linalg.svd(features - mean, full_matrices=False)
@@ -76,19 +81,76 @@ def fit_mixture(features: Features, *, axes: int, components: int, seed: int) ->
     )
 
 
-def choose_mixture(photos: PhotoFeatures, *, seed: int) -> tuple[Mixture, list[MixtureChoice]]:
-    """The configuration with the best held-out likelihood, refitted on all of `photos`, and every one tried."""
+@dataclass(frozen=True, slots=True)
+class FittedViews:
+    views: Views
+    held_out: Floats
+    """(n,): log-likelihood of each photograph by the folds without it."""
+    tried: tuple[MixtureChoice, ...]
+
+    @property
+    def chosen(self) -> dict[str, MixtureChoice]:
+        """View -> its configuration with the best held-out likelihood."""
+        rising = sorted(self.tried, key=lambda choice: choice.held_out_log_likelihood)
+        return {choice.view: choice for choice in rising}
+
+
+def choose_views(photos: PhotoFeatures, *, seed: int) -> FittedViews:
+    """Each view in the configuration with the best held-out likelihood, refitted on all of `photos`.
+
+    Raises ValueError for too few photographs.
+    """
     folds = _folds(photos.groups, seed)
+    found = {name: _choose(name, getattr(photos.traces, name), folds, seed) for name in VIEWS}
+    return FittedViews(
+        views=Views(**{name: view for name, (view, _, _) in found.items()}),
+        held_out=np.sum([standings for _, standings, _ in found.values()], axis=0),
+        tried=tuple(choice for _, _, tried in found.values() for choice in tried),
+    )
+
+
+def fit_views(traces: Traces, standard: Traces, chosen: Mapping[str, MixtureChoice], *, seed: int) -> Views:
+    """Views of known configurations, standardised by photographs that are not among those fitted on."""
+    views = {}
+    for name in VIEWS:
+        features = getattr(traces, name)
+        scale = _scale(name, features)
+        axes, components = chosen[name].axes, chosen[name].components
+        mixture = fit_mixture(features / scale, axes=axes, components=components, seed=seed)
+        views[name] = _view(mixture, scale, mixture.log_likelihood(getattr(standard, name) / scale))
+    return Views(**views)
+
+
+def _choose(
+    name: str, features: Features, folds: NDArray[np.intp], seed: int
+) -> tuple[View, Floats, list[MixtureChoice]]:
+    """The view, each row's standing by the folds without it, and every configuration tried."""
+    scale = _scale(name, features)
+    scaled = features / scale
     smallest_fit = min(int((folds != fold).sum()) for fold in range(FOLDS))
-    tried = [
-        MixtureChoice(axes, components, float(_held_out(photos.embeddings, folds, axes, components, seed).mean()))
+    held_out = {
+        (axes, components): _held_out(scaled, folds, axes, components, seed)
         for axes, components in product(AXES, COMPONENTS)
         if axes * components < smallest_fit / 2
-    ]
-    if not tried:
-        raise ValueError(f"{len(photos.groups)} photographs are too few to fit a mixture on")
-    best = max(tried, key=lambda choice: choice.held_out_log_likelihood)
-    return fit_mixture(photos.embeddings, axes=best.axes, components=best.components, seed=seed), tried
+    }
+    if not held_out:
+        raise ValueError(f"{len(features)} photographs are too few to fit a mixture on")
+    axes, components = max(held_out, key=lambda configuration: held_out[configuration].mean())
+    best = held_out[axes, components]
+    view = _view(fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, best)
+    tried = [MixtureChoice(name, *configuration, float(rows.mean())) for configuration, rows in held_out.items()]
+    return view, view.standardised(best), tried
+
+
+def _scale(name: str, features: Features) -> Floats:
+    """(D,): the numbers of a self-description differ in kind, and all count alike; an embedding's stay as they are."""
+    if name == "embedding":
+        return np.ones(features.shape[1])
+    return np.asarray(features.std(0, dtype=np.float64) + 1e-6)
+
+
+def _view(mixture: Mixture, scale: Floats, held_out: Floats) -> View:
+    return View(mixture, scale, np.array([np.median(held_out)]), np.array([spread(held_out)]))
 
 
 def fit_one_class(
@@ -96,7 +158,7 @@ def fit_one_class(
     calibration: PhotoFeatures,
     *,
     patch: Mixture,
-    weights: tuple[float, float] = (1.0, 1.0),
+    weights: tuple[float, float] = WEIGHTS,
     seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
     """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.
@@ -104,19 +166,18 @@ def fit_one_class(
     `patch` is the per-patch mixture of the heat map, which a refit takes over, and so are the fusion's `weights` of
     log-likelihood and binary logit. Returns the model and the tried configurations (for the card).
     """
-    image, tried = choose_mixture(fit, seed=seed)
-    axes, components = image.axes.shape[1], len(image.weights)
-    fusion = standardised_fusion(_held_out(fit.embeddings, _folds(fit.groups, seed), axes, components, seed), weights)
-    likelihood = image.log_likelihood(calibration.embeddings)
+    fitted = choose_views(fit, seed=seed)
+    fusion = standardised_fusion(fitted.held_out, weights)
+    likelihood = fitted.views.log_likelihood(calibration.traces)
     model = OneClassModel(
-        image=image,
+        image=fitted.views,
         patch=patch,
         fusion=fusion,
         calibration_log_likelihood=np.sort(likelihood),
         calibration_ai_probability=np.sort(np.asarray(calibration.ai_probabilities, dtype=np.float64)),
         calibration_fused=np.sort(fusion.fuse(likelihood, calibration.ai_probabilities)),
     )
-    return model, [asdict(choice) for choice in tried]
+    return model, [asdict(choice) for choice in fitted.tried]
 
 
 def standardised_fusion(log_likelihood: Features, weights: tuple[float, float]) -> Fusion:
@@ -138,12 +199,18 @@ def stratified(
     """
     if not any(handling is not None for handling in handlings):
         return model
-    fused = model.fusion.fuse(model.image.log_likelihood(photos.embeddings), photos.ai_probabilities)
+    fused = model.fusion.fuse(model.image.log_likelihood(photos.traces), photos.ai_probabilities)
     by_handling = {kind: fused[[handling is kind for handling in handlings]] for kind in Handling}
     strata = tuple(
         np.sort(scores) if len(scores) >= least else model.calibration_fused for scores in by_handling.values()
     )
     return replace(model, strata=strata)
+
+
+def view_sizes(views: Views) -> dict[str, dict[str, int]]:
+    """For the card: view -> axes and components."""
+    mixtures = {name: getattr(views, name).mixture for name in VIEWS}
+    return {name: {"axes": one.axes.shape[1], "components": len(one.weights)} for name, one in mixtures.items()}
 
 
 def spread(values: Features) -> float:
@@ -165,7 +232,7 @@ def _folds(groups: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
     return np.asarray(fold_of_group[members])
 
 
-def _held_out(features: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int) -> Features:
+def _held_out(features: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int) -> Floats:
     """Log-likelihood of each row under a mixture fitted on the other folds, (n,)."""
     likelihood = np.zeros(len(features))
     for fold in range(FOLDS):

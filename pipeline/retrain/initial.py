@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.cooccurrence import describe
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
-from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel
+from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
 from pipeline.records import DecodedImage, DetectorOutput, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History, Pixels
-from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class
+from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class, view_sizes
 from pipeline.settings import LimitSettings
+from pipeline.statistics import SELF_DESCRIPTION, describe
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -54,6 +54,7 @@ class _Sample:
     photo: PhotoFiles
     format: str
     output: DetectorOutput
+    statistics: NDArray[np.float32]
     ai_probability: float
     """The binary head's."""
     handling: Handling
@@ -87,7 +88,7 @@ class Examined:
         statistics = describe(pixels)
         probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = Handling(int(self.read_out.handling_probabilities(statistics).argmax()))
-        return _Sample(photo, format, output, probability, handling)
+        return _Sample(photo, format, output, statistics, probability, handling)
 
 
 def fit_first(
@@ -116,10 +117,7 @@ def fit_first(
         else:
             fit.append(found)
     as_found = [versions[0] for versions in calibration]
-    weights = (float(examined.read_out.fusion[0]), float(examined.read_out.fusion[1]))
-    one_class, tried = fit_one_class(
-        _features(fit), _features(as_found), patch=_fit_patches(fit, seed), weights=weights, seed=seed
-    )
+    one_class, tried = fit_one_class(_features(fit), _features(as_found), patch=_fit_patches(fit, seed), seed=seed)
     one_class = replace(one_class, strata=_strata(one_class, calibration, seed))
     card = {
         "format": FORMAT,
@@ -133,8 +131,8 @@ def fit_first(
         "weighing_photos": sum(photo.weighs for photo in photos),
         "not_applicable": sum(not photo.weighs for photo in photos) - len(fit) - len(calibration),
         "patch_budget": examined.limits.patch_budget,
-        "axes": one_class.image.axes.shape[1],
-        "components": len(one_class.image.weights),
+        "views": view_sizes(one_class.image),
+        "weights": dict(zip(("log_likelihood", "ai_logit"), one_class.fusion.weights, strict=True)),
         "tried": tried,
         "seed": seed,
         "calibration_makes": Counter(sample.photo.make or MISSING for sample in as_found),
@@ -157,16 +155,23 @@ def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed
     for versions in calibration:
         drawn = {versions[number].handling: versions[number] for number in random.permutation(len(versions))}
         for kind, sample in drawn.items():
-            likelihood = model.image.log_likelihood(sample.output.encoder.embedding[None])
+            likelihood = model.image.log_likelihood(_traces([sample]))
             scores[kind].append(float(model.fusion.fuse(likelihood, np.array([sample.ai_probability]))[0]))
     return tuple(np.sort(np.array(scores[kind])) for kind in Handling)
 
 
 def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
     return PhotoFeatures(
-        embeddings=np.stack([sample.output.encoder.embedding for sample in samples]),
+        traces=_traces(samples),
         ai_probabilities=np.array([sample.ai_probability for sample in samples]),
         groups=np.array([sample.photo.group for sample in samples]),
+    )
+
+
+def _traces(samples: Sequence[_Sample]) -> Traces:
+    return Traces(
+        embedding=np.stack([sample.output.encoder.embedding for sample in samples]),
+        self_description=np.stack([sample.statistics[SELF_DESCRIPTION] for sample in samples]),
     )
 
 

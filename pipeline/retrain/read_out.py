@@ -11,16 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from pipeline.evaluation.conditions import STANDING
-from pipeline.one_class import Fusion, Mixture, logit
+from pipeline.one_class import logit
 from pipeline.read_out import ReadOut
 from pipeline.records import Handling
 from pipeline.retrain.described import HISTORIES, Described, balance
-from pipeline.retrain.fit import PhotoFeatures, choose_mixture, spread
+from pipeline.retrain.fit import PhotoFeatures
 
 Floats = NDArray[np.float64]
 
-FORMAT = 2
-"""Of `read_out.npz`: since 2 with `handling`."""
+FORMAT = 3
+"""Of `read_out.npz`: since 2 with `handling`, since 3 with self-descriptions, without
+`fusion`."""
 
 STRENGTH = 0.01
 """Inverse of the L2 penalty. Chosen on left-out generator families and camera makes (docs/train.md)."""
@@ -34,14 +35,8 @@ VERSION_WEIGHTS = np.array([1.0] * len(STANDING) + [1 / HISTORIES] * HISTORIES)
 UNBOUNDED = 1e6
 """The same for a regression with two weights, which needs no penalty."""
 
-LEAST_SAY = 0.1
-"""Of the one-class model in the fused score, a standard deviation against a nat of the binary head. On held-out
-generators of known families it adds nothing; on left-out families it does, up to 0.2 (docs/train.md)."""
-
 SILENT = np.array([0.0, 1.0, 0.0])
 """`ReadOut.joint` that hears the statistics alone."""
-
-EQUAL = np.ones(2)
 
 
 def fit_read_out(data: Described, rows: NDArray[np.bool_]) -> ReadOut:
@@ -63,7 +58,7 @@ def fit_read_out(data: Described, rows: NDArray[np.bool_]) -> ReadOut:
     )
     untold = np.zeros((dimensions + 1, len(Handling)))
     untold[-1, Handling.AS_MADE] = 1
-    return ReadOut(mean, scale, model.coef_[0], model.intercept_, SILENT, EQUAL, untold)
+    return ReadOut(mean, scale, model.coef_[0], model.intercept_, SILENT, untold)
 
 
 def fit_handling(data: Described, rows: NDArray[np.bool_], read_out: ReadOut) -> Floats:
@@ -128,41 +123,23 @@ def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, fl
 def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
     """Of these crops as found, for a one-class fit."""
     return PhotoFeatures(
-        embeddings=data.embeddings[rows, 0],
+        traces=data.traces(rows, 0),
         ai_probabilities=data.network[rows, 0],
         groups=np.array([crop.source for crop, taken in zip(data.crops, rows, strict=True) if taken]),
     )
 
 
-def fit_fusion(data: Described, rows: NDArray[np.bool_], read_out: ReadOut, image: Mixture) -> Floats:
-    """`ReadOut.fusion` from crops that neither head was fitted on, as found and re-encoded.
-
-    The log-likelihood is standardised by the photographs among them. Without both classes the least say is all that
-    the one-class model gets.
-    """
-    if len(np.unique(data.is_ai[rows])) < 2:
-        return np.array([LEAST_SAY, 1.0])
-    likelihood = np.stack([image.log_likelihood(data.embeddings[rows, version]) for version in (0, 1)], axis=1)
-    of_photographs = likelihood[~data.is_ai[rows], 0]
-    strange = -(likelihood - np.median(of_photographs)) / spread(of_photographs)
-    binary = logit(read_out.probability(data.network[rows, :2], data.statistics[rows, :2]))
-    limited = np.clip(np.stack([strange, binary], axis=-1), -Fusion.LIMIT, Fusion.LIMIT)
-    likelihood_weight, binary_weight = fit_weights(limited, data.is_ai[rows])[:2]
-    return np.array([max(likelihood_weight, LEAST_SAY * binary_weight), binary_weight])
-
-
 def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
     """The read-out of a release, and the facts for its card.
 
-    The weights of both opinions, and of both heads, come from what was held out from them and does not calibrate. The
-    statistics are then fitted once more with the held-out AI images added; all photographs held out stay out.
+    The weights of both opinions come from what was held out from them and does not calibrate. The statistics are then
+    fitted once more with the held-out AI images added; all photographs held out stay out.
     """
     held_out, weighs, is_ai = data.held_out, data.weighs, data.is_ai
     honest = fit_read_out(data, ~held_out)
     honest = replace(honest, joint=fit_joint(data, weighs, honest))
-    fusion = fit_fusion(data, weighs, honest, choose_mixture(photo_features(data, ~held_out & ~is_ai), seed=0)[0])
     final = fit_read_out(data, is_ai | ~held_out)
-    final = replace(final, joint=honest.joint, fusion=fusion, handling=fit_handling(data, ~held_out, final))
+    final = replace(final, joint=honest.joint, handling=fit_handling(data, ~held_out, final))
     card = {
         "format": FORMAT,
         "crops": {"photographs": int((~is_ai & ~held_out).sum()), "ai": int(is_ai.sum())},
@@ -170,7 +147,6 @@ def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
         "held_out_auroc": held_out_areas(data, honest),
         "strength": STRENGTH,
         "weights": dict(zip(("network", "statistics", "intercept"), honest.joint.tolist(), strict=True)),
-        "fusion": dict(zip(("log_likelihood", "ai_logit"), fusion.tolist(), strict=True)),
         "called": handling_shares(data, final),
     }
     return final, card

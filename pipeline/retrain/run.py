@@ -1,6 +1,6 @@
 """The nightly job: verified photographs -> refit -> gate -> challenger -> perhaps champion.
 
-Only the one-class model is refitted, on embeddings that are stored already; the networks stay. No transaction is open
+Only the one-class model is refitted, on traces that are stored already; the networks stay. No transaction is open
 while it fits, which takes minutes.
 """
 
@@ -22,8 +22,8 @@ from pipeline.monitor import ScorerRegistry
 from pipeline.one_class import FORMAT, OneClassModel
 from pipeline.ports import CONFIRMED_AI, Clock, PolicyStore, TrainingStore, VerifiedPhoto
 from pipeline.records import Handling, ModelVersion, SurfacePolicy
-from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified
-from pipeline.retrain.gate import GateReport, judge
+from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified, view_sizes
+from pipeline.retrain.gate import GateReport, judge, traces_of
 from pipeline.retrain.select import NotEnough, Selection, Side, camera, least_calibration, select, uploader
 from pipeline.settings import Settings
 from pipeline.verdict import policy_for
@@ -208,8 +208,7 @@ def _card(
             kind.name.lower(): len(scores) for kind, scores in zip(Handling, model.strata, strict=False)
         },
         "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
-        "axes": model.image.axes.shape[1],
-        "components": len(model.image.weights),
+        "views": view_sizes(model.image),
         "tried": list(tried),
         "seed": SEED,
         "calibration_sha256": hashlib.sha256(model.calibration_fused.tobytes()).hexdigest(),
@@ -219,7 +218,7 @@ def _card(
 
 def _features(photos: Sequence[VerifiedPhoto]) -> PhotoFeatures:
     return PhotoFeatures(
-        embeddings=np.stack([photo.embedding for photo in photos]),
+        traces=traces_of(photos),
         ai_probabilities=np.array([photo.ai_probability for photo in photos]),
         groups=np.array([camera(photo) or uploader(photo) for photo in photos]),
     )

@@ -1,8 +1,8 @@
 """How well images of generators and cameras are told apart that nothing was fitted on.
 
-Leave-one-generator-family-out crossed with leave-phone-makes-out: each fold fits the read-out of residual statistics,
-the one-class model and the fusion without one family of generators and without the phones of some makes, and is asked
-about just these; images of the sources that they come from are left out too. Within a fold the binary head is the
+Leave-one-generator-family-out crossed with leave-phone-makes-out: each fold fits the read-out of residual statistics
+and the one-class model without one family of generators and without the phones of some makes, and is asked about just
+these; images of the sources that they come from are left out too. Within a fold the binary head is the
 statistics alone: the binary network of a release has seen every family, and training one for each fold takes a GPU.
 """
 
@@ -20,8 +20,8 @@ from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import as_json, measure
 from pipeline.one_class import logit
 from pipeline.retrain.described import Described
-from pipeline.retrain.fit import choose_mixture, fit_mixture, standardised_fusion
-from pipeline.retrain.read_out import fit_fusion, fit_read_out, photo_features
+from pipeline.retrain.fit import WEIGHTS, MixtureChoice, choose_views, fit_views, standardised_fusion
+from pipeline.retrain.read_out import fit_read_out, photo_features
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -82,19 +82,18 @@ def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> It
                 yield Fold(name, group, left_out, ~np.isin(source, source[left_out]))
 
 
-def scores(data: Described, fold: Fold, *, axes: int, components: int) -> dict[str, Floats]:
+def scores(data: Described, fold: Fold, chosen: Mapping[str, MixtureChoice]) -> dict[str, Floats]:
     """Suspicion of the fold's left-out crops by each of `HEADS`, (m, 2): as found and re-encoded.
 
-    The fusion's weights come from the crops that weigh, among those that the fold does not leave out; the read-out that
-    answers is then fitted on all that the fold leaves.
+    The read-out that answers is fitted on all that the fold leaves, the one-class model on what it leaves of the
+    photographs that were not held out, and standardised by the others.
     """
     fit, held_out, asked = fold.usable, data.held_out, fold.left_out
     photographs = fit & held_out & ~data.is_ai
-    features = photo_features(data, fit & ~held_out & ~data.is_ai)
-    image = fit_mixture(features.embeddings, axes=axes, components=components, seed=0)
-    weights = fit_fusion(data, fit & data.weighs, fit_read_out(data, fit & ~held_out), image)
-    fusion = standardised_fusion(image.log_likelihood(data.embeddings[photographs, 0]), (weights[0], weights[1]))
-    likelihood = np.stack([image.log_likelihood(data.embeddings[asked, version]) for version in (0, 1)], axis=1)
+    standard = data.traces(photographs, 0)
+    image = fit_views(data.traces(fit & ~held_out & ~data.is_ai, 0), standard, chosen, seed=0)
+    fusion = standardised_fusion(image.log_likelihood(standard), WEIGHTS)
+    likelihood = np.stack([image.log_likelihood(data.traces(asked, version)) for version in (0, 1)], axis=1)
     probability = fit_read_out(data, fit).probability(data.network[asked, :2], data.statistics[asked, :2])
     return {"one_class": -likelihood, "binary": logit(probability), "fused": -fusion.fuse(likelihood, probability)}
 
@@ -111,10 +110,8 @@ def evaluate_unseen(
 
     `track` may draw a progress bar. Raises ValueError for too few photographs.
     """
-    _, tried = choose_mixture(photo_features(data, ~data.held_out & ~data.is_ai), seed=0)
-    best = max(tried, key=lambda choice: choice.held_out_log_likelihood)
-    every = list(folds(data, families, phones))
-    rows = [_row(data, fold, scores(data, fold, axes=best.axes, components=best.components)) for fold in track(every)]
+    chosen = choose_views(photo_features(data, ~data.held_out & ~data.is_ai), seed=0).chosen
+    rows = [_row(data, fold, scores(data, fold, chosen)) for fold in track(list(folds(data, families, phones)))]
     return {"folds": rows, "mean": _over(rows, np.mean), "worst": _over(rows, np.min)}
 
 

@@ -12,7 +12,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.errors import RejectReason
-from pipeline.records import FEATURE_DIM, PDQ_BITS, Lane, NotApplicableReason, UploadState, VerdictKind
+from pipeline.records import (
+    FEATURE_DIM,
+    PDQ_BITS,
+    SELF_DESCRIPTION_DIM,
+    Lane,
+    NotApplicableReason,
+    UploadState,
+    VerdictKind,
+)
 from pipeline.store.base import Base, Id, Json, one_of
 
 ObjectKey = Annotated[str, mapped_column(Text(collation="C"))]
@@ -179,7 +187,7 @@ class ScoreRow(Base):
 
 
 class EmbeddingRow(Base):
-    """The encoder's read-out, kept so that a refit needs neither the photographs nor a GPU.
+    """The traces that the one-class model looks at, kept so that a refit needs neither the photographs nor a GPU.
 
     `vector`, not `halfvec`: half precision moves log-likelihoods by more than the 1e-3 that a refit may differ.
     """
@@ -199,6 +207,8 @@ class EmbeddingRow(Base):
     sha256: Mapped[str] = mapped_column(ForeignKey(MediaRow.sha256, ondelete="CASCADE"), primary_key=True)
     encoder_version: Mapped[int] = mapped_column(primary_key=True)
     embedding: Mapped[list[float]] = mapped_column(Vector(FEATURE_DIM))
+    self_description: Mapped[list[float] | None] = mapped_column(Vector(SELF_DESCRIPTION_DIM))
+    """None where no release since 0008 has looked at the image: a refit leaves it out."""
     is_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     """People agree that the image is a photograph: the neighbours that an evidence card names."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

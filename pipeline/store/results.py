@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -35,6 +37,8 @@ from pipeline.store.models import (
 )
 from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.queue import withdraw
+
+Vector = NDArray[np.float32]
 
 
 class Results:
@@ -86,12 +90,9 @@ class Results:
             columns = _score_columns(examination.score)
             timings = examination.timings_ms
             self._insert(ScoreRow, sha256=examination.sha256, model_version_id=model.id, timings=timings, **columns)
-        if examination.embedding is not None:
-            self._insert(
-                EmbeddingRow,
-                sha256=examination.sha256,
-                encoder_version=model.encoder_version,
-                embedding=examination.embedding.tolist(),
+        if examination.embedding is not None and examination.self_description is not None:
+            self._save_traces(
+                examination.sha256, model.encoder_version, examination.embedding, examination.self_description
             )
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
@@ -168,6 +169,23 @@ class Results:
                 index_elements=list(key),
                 set_={**copied, "state": "open", "closed_at": None},
                 where=ReviewItemRow.state == "withdrawn",
+            )
+        )
+
+    def _save_traces(self, sha256: str, encoder_version: int, embedding: Vector, self_description: Vector) -> None:
+        """An embedding that is there stays; a self-description is filled in where an older release left none."""
+        described = self_description.tolist()
+        row = insert(EmbeddingRow).values(
+            sha256=sha256,
+            encoder_version=encoder_version,
+            embedding=embedding.tolist(),
+            self_description=described,
+        )
+        self._session.execute(
+            row.on_conflict_do_update(
+                index_elements=(EmbeddingRow.sha256, EmbeddingRow.encoder_version),
+                set_={EmbeddingRow.self_description: described},
+                where=EmbeddingRow.self_description.is_(None),
             )
         )
 

@@ -57,12 +57,12 @@ class Training:
             .lateral()
         )
         rows = self._session.execute(
-            select(first, ExifRow.make, ExifRow.model, EmbeddingRow.embedding, newest)
+            select(first, ExifRow.make, ExifRow.model, EmbeddingRow.embedding, EmbeddingRow.self_description, newest)
             .select_from(first)
             .join(newest, true())
             .join(EmbeddingRow, EmbeddingRow.sha256 == first.c.sha256)
             .outerjoin(ExifRow, ExifRow.sha256 == first.c.sha256)
-            .where(EmbeddingRow.encoder_version == encoder_version)
+            .where(EmbeddingRow.encoder_version == encoder_version, EmbeddingRow.self_description.is_not(None))
             .order_by(first.c.id.desc())
             .limit(limit)
         )
@@ -74,6 +74,7 @@ class Training:
                 model=row.model,
                 surface=row.surface,
                 embedding=np.asarray(row.embedding, dtype=np.float32),
+                self_description=np.asarray(row.self_description, dtype=np.float32),
                 ai_probability=row.ai_probability,
                 handling=handling_told(ExifPrediction(**said) for said in row.exif_predictions),
             )

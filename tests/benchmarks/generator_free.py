@@ -20,7 +20,6 @@ from rich.progress import track
 from scipy.fft import dctn, idctn
 from scipy.ndimage import convolve, uniform_filter
 
-from pipeline.cooccurrence import describe
 from pipeline.encoder.history import random_history
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
@@ -29,6 +28,7 @@ from pipeline.records import DecodedImage
 from pipeline.retrain.described import HISTORIES, PATCHES, VERSIONS, Described
 from pipeline.retrain.read_out import fit_read_out
 from pipeline.retrain.unseen import FAMILIES, folds
+from pipeline.statistics import describe
 from workers.cli.read_out import described_folders
 
 Pixels = NDArray[np.uint8]
@@ -114,8 +114,9 @@ def resynthesised(data: Described) -> Described:
         crops.append(replace(crop, is_ai=True, camera=name))
     count = len(crops)
     nothing = np.zeros((count, len(VERSIONS)))
+    none = nothing[..., None].astype(np.float32)
     return Described(
-        tuple(crops), np.arange(count), np.array(statistics), nothing[..., None], nothing, nothing.astype(np.int64)
+        tuple(crops), np.arange(count), np.array(statistics), none, none, nothing, nothing.astype(np.int64)
     )
 
 

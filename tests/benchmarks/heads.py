@@ -1,7 +1,8 @@
-"""What each part of the heads is worth: one-class models against descriptors that learn nothing, and the read-out with
-one thing changed, on generator families and phones left out. Writes Markdown tables (they stand in docs/train.md).
+"""What each part of the heads is worth: one-class models against descriptors that learn nothing, how well features tell
+makes apart, and the read-out with one thing changed, on generator families and phones left out. Writes Markdown tables
+(they stand in docs/train.md).
 
-    python -m tests.benchmarks.heads --real PHOTOS --ai AI_IMAGES --release RELEASE --cache FOLDER
+    python -m tests.benchmarks.heads --real PHOTOS --ai AI_IMAGES --release RELEASE --cache FOLDER [--tables makes ...]
 
 Everything is of the training folders; no evaluation image is looked at.
 """
@@ -16,12 +17,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.model_selection import GroupShuffleSplit
 
-from pipeline.cooccurrence import DIMENSIONS, GROUPS
+from pipeline import cooccurrence
+from pipeline.cooccurrence import GROUPS
 from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import measure
+from pipeline.records import SELF_DESCRIPTION_DIM
 from pipeline.retrain.described import Described
-from pipeline.retrain.fit import fit_mixture
+from pipeline.retrain.fit import choose_views, fit_mixture
+from pipeline.retrain.read_out import photo_features
 from pipeline.retrain.unseen import FAMILIES, evaluate_unseen
 from workers.cli.read_out import described_folders
 
@@ -55,26 +61,69 @@ def mixture(axes: int, components: int) -> Callable[[Floats, Floats], Floats]:
     return suspicion
 
 
-ONE_CLASS: dict[str, tuple[str, Callable[[Floats, Floats], Floats]]] = {
-    "SDAIE read-out, mixture of 2": ("embeddings", mixture(64, 2)),
-    "SDAIE read-out, one Gaussian (Mahalanobis)": ("embeddings", mixture(64, 1)),
-    "SDAIE read-out, k-NN": ("embeddings", nearest),
-    "residual statistics (nothing learned), mixture of 2": ("statistics", mixture(64, 2)),
-    "residual statistics (nothing learned), one Gaussian": ("statistics", mixture(64, 1)),
-    "residual statistics (nothing learned), k-NN": ("statistics", nearest),
+FEATURES: dict[str, Callable[[Described], NDArray[np.float32]]] = {
+    "SDAIE read-out": lambda data: data.embeddings,
+    "self-description": lambda data: data.self_descriptions,
+    "self-description, means alone": lambda data: data.self_descriptions[..., : SELF_DESCRIPTION_DIM // 2],
+    "self-description, deviations alone": lambda data: data.self_descriptions[..., SELF_DESCRIPTION_DIM // 2 :],
+    "residual statistics": lambda data: data.statistics[..., : cooccurrence.DIMENSIONS],
 }
+"""Only the first is learned across images."""
+
+MODELS = {"mixture of 2": mixture(64, 2), "one Gaussian (Mahalanobis)": mixture(64, 1), "k-NN": nearest}
 
 
 def one_class_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
     fit, real = ~data.held_out & ~data.is_ai, data.held_out & ~data.is_ai
-    for name, (features, suspicion) in ONE_CLASS.items():
-        values = np.asarray(getattr(data, features), dtype=np.float64)
-        cells = []
-        for version in (0, 1):
-            scores = suspicion(values[fit, 0], values[:, version])
-            figure = measure(scores[real], scores[data.is_ai], resamples=500)["auroc"]
-            cells.append(f"{figure.value:.3f} [{figure.interval.low:.3f}, {figure.interval.high:.3f}]")
-        yield name, cells
+    for features, of in FEATURES.items():
+        values = np.asarray(of(data), dtype=np.float64)
+        for model, suspicion in MODELS.items():
+            by_version = [suspicion(values[fit, 0], values[:, version]) for version in (0, 1)]
+            yield f"{features}, {model}", [_auroc(scores, real, data.is_ai) for scores in by_version]
+    image = choose_views(photo_features(data, fit), seed=0).views
+    every = np.ones(len(fit), dtype=bool)
+    yield (
+        "**both views, as shipped**",
+        [_auroc(-image.log_likelihood(data.traces(every, version)), real, data.is_ai) for version in (0, 1)],
+    )
+
+
+def _auroc(suspicion: Floats, real: NDArray[np.bool_], is_ai: NDArray[np.bool_]) -> str:
+    figure = measure(suspicion[real], suspicion[is_ai], resamples=500)["auroc"]
+    return f"{figure.value:.3f} [{figure.interval.low:.3f}, {figure.interval.high:.3f}]"
+
+
+# ---- photographs alone: how well features tell makes apart ------------------------------------------------
+
+LEAST_SOURCES = 4
+"""Of a make, so that a split leaves out some of them and keeps others."""
+
+SPLITS = 40
+
+
+def make_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
+    """Balanced accuracy of a linear discriminant on sources that it was not fitted on: what a one-class model's
+    features are chosen by, as no AI image is involved."""
+    makes, sources = (np.array([getattr(crop, name) for crop in data.crops]) for name in ("make", "source"))
+    known = [
+        make
+        for make in np.unique(makes[~data.is_ai])
+        if len(np.unique(sources[(makes == make) & ~data.is_ai])) >= LEAST_SOURCES
+    ]
+    rows = np.isin(makes, known) & ~data.is_ai
+    labels, splitter = makes[rows], GroupShuffleSplit(SPLITS, test_size=0.25, random_state=0)
+    splits = list(splitter.split(labels, groups=sources[rows]))
+    for name, of in FEATURES.items():
+        values = of(data)[rows]
+        told = [[_told(values[:, version], labels, *split) for split in splits] for version in (0, 1)]
+        yield name, [f"{np.mean(shares):.3f} ± {np.std(shares) / SPLITS**0.5:.3f}" for shares in told]
+
+
+def _told(values: Floats, labels: NDArray[np.str_], train: NDArray[np.intp], test: NDArray[np.intp]) -> float:
+    fitted = np.unique(labels[train])
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.05, priors=np.full(len(fitted), 1 / len(fitted)))
+    told = model.fit(values[train], labels[train]).predict(values[test])
+    return float(np.mean([(told == make)[labels[test] == make].mean() for make in np.unique(labels[test])]))
 
 
 # ---- the read-out, one thing changed ----------------------------------------------------------------------
@@ -86,15 +135,20 @@ def only(columns: NDArray[np.bool_]) -> Callable[[Described], Described]:
 
 def group_columns(groups: set[int], parts: set[str]) -> NDArray[np.bool_]:
     """Columns of these residual groups and of these histograms: `along`, `across`, `colours`."""
-    size = DIMENSIONS // GROUPS
+    size = cooccurrence.DIMENSIONS // GROUPS
     neighbours = (size - 63) // 2
     kinds = np.repeat(["along", "across", "colours"], [neighbours, neighbours, 63])
-    return np.concatenate([np.isin(kinds, list(parts)) & (group in groups) for group in range(GROUPS)])
+    described = np.ones(SELF_DESCRIPTION_DIM, dtype=bool)
+    return np.concatenate([*(np.isin(kinds, list(parts)) & (group in groups) for group in range(GROUPS)), described])
 
 
 EVERY, ALL = set(range(GROUPS)), {"along", "across", "colours"}
 READ_OUT: dict[str, Callable[[Described], Described]] = {
     "as shipped": lambda data: data,
+    "without the self-description": lambda data: replace(
+        data, statistics=data.statistics[..., : cooccurrence.DIMENSIONS]
+    ),
+    "the self-description alone": lambda data: replace(data, statistics=data.self_descriptions),
     "without histograms of the three colours": only(group_columns(EVERY, ALL - {"colours"})),
     "colours alone": only(group_columns(EVERY, {"colours"})),
     "without third-order residuals": only(group_columns(EVERY - {2}, ALL)),
@@ -111,7 +165,10 @@ def drawn(data: Described, seed: int) -> Described:
     taken = np.random.default_rng(seed).random(len(data.crops)) < KEPT
     return Described(
         tuple(crop for crop, keep in zip(data.crops, taken, strict=True) if keep),
-        *(getattr(data, name)[taken] for name in ("kept", "statistics", "embeddings", "network", "handling")),
+        *(
+            getattr(data, name)[taken]
+            for name in ("kept", "statistics", "self_descriptions", "embeddings", "network", "handling")
+        ),
     )
 
 
@@ -126,18 +183,25 @@ def read_out_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
         yield name, cells
 
 
+TABLES: dict[str, tuple[str, Callable[[Described], Iterator[tuple[str, list[str]]]]]] = {
+    "one-class": ("| one-class model | AUROC as found | AUROC re-encoded |", one_class_rows),
+    "makes": ("| features | makes told, as found | re-encoded |", make_rows),
+    "read-out": ("| read-out | mean, as found | worst | mean, re-encoded | worst |", read_out_rows),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("real", "ai", "release", "cache"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
     options = parser.parse_args()
     data = described_folders(options.real, options.ai, options.release, options.cache, seed=0)
-    print("| one-class model | AUROC as found | AUROC re-encoded |\n|---|---|---|")  # noqa: T201
-    for name, cells in one_class_rows(data):
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)  # noqa: T201
-    print("\n| read-out | mean, as found | worst | mean, re-encoded | worst |\n|---|---|---|---|---|")  # noqa: T201
-    for name, cells in read_out_rows(data):
-        print(f"| {name} | {' | '.join(cells)} |", flush=True)  # noqa: T201
+    for table in options.tables:
+        heading, rows = TABLES[table]
+        print(f"\n{heading}\n|{'---|' * (heading.count('|') - 1)}")  # noqa: T201
+        for name, cells in rows(data):
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

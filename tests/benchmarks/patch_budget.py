@@ -25,7 +25,6 @@ from PIL import Image
 from rich.progress import track
 
 from pipeline.adapters.local import LocalDetector
-from pipeline.cooccurrence import describe
 from pipeline.encoder.data import Tile, read_folder
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
@@ -34,6 +33,7 @@ from pipeline.read_out import ReadOut
 from pipeline.records import DecodedImage, Patches
 from pipeline.release import Release
 from pipeline.retrain.read_out import fit_joint, fit_read_out
+from pipeline.statistics import describe
 from workers.cli.read_out import described_folders
 
 Pixels = NDArray[np.uint8]

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import Engine, text
 
+from pipeline.settings import DEFAULT_RELEASE
 from tests.big.rows import REVIEWERS, SURFACES
 
 
@@ -117,7 +118,7 @@ PAGES: tuple[Visited, ...] = (
         "drift", lambda _: [f"/drift?surface={name}&days={days}" for days in (7, 30) for name in SURFACES] + ["/drift"]
     ),
     Visited("models", lambda _: ["/models"]),
-    Visited("model", lambda _: ["/models/sdaie-small-3-refit", "/models/sdaie-small-3"]),
+    Visited("model", lambda _: [f"/models/{DEFAULT_RELEASE.name}-refit", f"/models/{DEFAULT_RELEASE.name}"]),
     Visited("letters", lambda _: ["/letters", "/letters?reason=timeout", "/letters?stage=score", "/letters?after=5"]),
     Visited("letter", lambda places: [f"/letters/{letter}" for letter in places.letters]),
     Visited("audit", _audit),

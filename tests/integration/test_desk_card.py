@@ -12,7 +12,15 @@ from fastapi.testclient import TestClient
 from pipeline.adapters.registry import Registry
 from pipeline.people import Role
 from pipeline.pictures import Picture
-from pipeline.records import ExifFacts, ExifPrediction, Interval, NotApplicableReason, ProvenanceClaim, VerdictKind
+from pipeline.records import (
+    ExifFacts,
+    ExifPrediction,
+    Handling,
+    Interval,
+    NotApplicableReason,
+    ProvenanceClaim,
+    VerdictKind,
+)
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE
 from tests import images
@@ -106,14 +114,16 @@ def test_a_card_says_everything_in_words(deps, web, model):
     page = signed_in(web, deps.stores, Role.VIEWER).get(f"/uploads/{upload.id}")
     assert page.status_code == 200
     said = text_of(page)
+    calibrated = Release.open(DEFAULT_RELEASE).scorer().model
+    alike = len(calibrated.strata[Handling.HANDLED])
     for words in (
         "Looks like few of the photographs we know: of 1,000 photographs handled like this one, about 34 look at least"
         " as strange. a signal, not proof",
         "It would be not_camera if the promised rate were at least 3.4 %.",
         "It would be camera if the rate promised for unsure were at most 3.3 %.",
         "percentile 31.5 (25.3–38.2)",
-        "Among all 210 calibration photographs",
-        "among 154 calibration photographs handled like this one",
+        f"Among all {len(calibrated.calibration_log_likelihood)} calibration photographs",
+        f"among {alike} calibration photographs handled like this one",
         "Make NIKON 6 % Canon 75 % speaks against it",
         "Flash off 50 % off 50 % agrees",
         "MeteringMode – multi-segment 40 % nothing claimed",

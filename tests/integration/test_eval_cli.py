@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from pipeline.settings import DEFAULT_RELEASE
 from tests import images
 from workers.cli import app
 
@@ -80,7 +81,7 @@ def test_flips_of_every_condition_but_their_own_start(figures):
 
 
 def test_the_json_says_what_made_it_and_names_no_path_of_this_machine(figures, written):
-    assert figures["model"] == "sdaie-small-3"
+    assert figures["model"] == DEFAULT_RELEASE.name
     assert len(figures["weights_sha256"]) == 64
     assert figures["command"].startswith("lenswatch eval --real real")
     assert "--degrade jpeg_70,half_size --json figures.json --plots plots" in figures["command"]

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from sqlalchemy import text
 
 from pipeline.adapters.registry import Registry
 from pipeline.adapters.s3 import S3ObjectStore
-from pipeline.errors import Conflict, NotFound, ObjectStoreUnavailable, StoreUnavailable
-from pipeline.one_class import Fusion, Mixture, OneClassModel
+from pipeline.errors import Conflict, DetectorUnavailable, NotFound, ObjectStoreUnavailable, StoreUnavailable
+from pipeline.one_class import Fusion, Mixture, OneClassModel, View, Views
 from pipeline.release import FILES, Release
 from tests.factories import add_model
 from tests.servers import settings_for
@@ -59,15 +59,19 @@ def registry(stores, objects, settings):
     return Registry(stores, objects, settings)
 
 
+SILENT = silent_read_out()
+
+
 def one_class(calibration):
     mixture = Mixture(np.zeros(4), np.eye(4)[:, :2], np.ones(1), np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
     scores = np.sort(np.asarray(calibration, dtype=np.float64))
-    return OneClassModel(mixture, mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
+    view = View(mixture, np.ones(4), np.zeros(1), np.ones(1))
+    return OneClassModel(Views(view, view), mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
 
 
 @pytest.fixture
 def make_release(tmp_path):
-    def make(name="first-1", weights=b"weights", calibration=(0.1, 0.2)):
+    def make(name="first-1", weights=b"weights", calibration=(0.1, 0.2), read_out=SILENT):
         folder = tmp_path / name
         folder.mkdir()
         for file in FILES:
@@ -77,7 +81,7 @@ def make_release(tmp_path):
         )
         (folder / "one_class.json").write_text(json.dumps({"fit_photos": 7}))
         (folder / "one_class.npz").write_bytes(one_class(calibration))
-        (folder / "read_out.npz").write_bytes(silent_read_out().to_bytes())
+        (folder / "read_out.npz").write_bytes(read_out.to_bytes())
         return Release.open(folder)
 
     return make
@@ -233,3 +237,11 @@ def test_lost_files_hold_uploads_up_and_do_not_reject_them(
         elsewhere = add_model(tx, artifact_prefix="models/gone/")
     with pytest.raises(ObjectStoreUnavailable, match="models/gone/"):
         registry.scorer(elsewhere)
+
+
+def test_a_version_of_another_format_holds_uploads_up_and_does_not_bury_them(registry, repository, make_release):
+    shorter = silent_read_out()
+    old = make_release(read_out=replace(shorter, weights=shorter.weights[:705]))
+    version = registry.publish(old, repository, actor="anna")
+    with pytest.raises(DetectorUnavailable, match="705 statistics"):
+        registry.scorer(version)

@@ -31,9 +31,9 @@ def count(database, table, where="true"):
         make_examination(),
         make_examination(exif=None, provenance=()),
         make_examination(score=make_score(patch_log_likelihoods=(), patch_corners=(), exif_predictions=())),
-        make_examination(score=None, embedding=None, not_applicable=NotApplicableReason.GRAPHIC),
+        make_examination(score=None, embedding=None, self_description=None, not_applicable=NotApplicableReason.GRAPHIC),
         make_examination(
-            score=None, embedding=None, exif=None, format=None, width=None, height=None,
+            score=None, embedding=None, self_description=None, exif=None, format=None, width=None, height=None,
             rejected=RejectReason.TRUNCATED, detail="3 bytes short",
         ),
     ],
@@ -45,7 +45,7 @@ def test_an_examination_comes_back_as_it_was_saved(stores, examination):
         tx.results.save_examination(examination, model)
     with stores.transaction() as tx:
         found = tx.results.find_examination(examination.sha256, model)
-    assert found == replace(examination, embedding=None, timings_ms={})
+    assert found == replace(examination, embedding=None, self_description=None, timings_ms={})
 
 
 def test_another_version_has_not_scored_it(stores):
@@ -75,8 +75,25 @@ def test_the_embedding_keeps_float32_to_the_last_bit(stores, database):
     np.testing.assert_array_equal(np.float32(stored), examination.embedding)
 
 
+def test_a_self_description_is_added_to_an_embedding_of_before_there_were_any(stores, database):
+    examination = make_examination()
+    with stores.transaction() as tx:
+        tx.results.save_examination(examination, add_model(tx))
+    database.execute(text("UPDATE embeddings SET self_description = NULL"))
+    later = replace(examination, embedding=-examination.embedding)
+    for described in (examination.self_description, -examination.self_description):
+        with stores.transaction() as tx:
+            tx.results.save_examination(replace(later, self_description=described), add_model(tx))
+    stored = text("SELECT embedding::real[], self_description::real[] FROM embeddings")
+    embedding, described = database.execute(stored).one()
+    np.testing.assert_array_equal(np.float32(embedding), examination.embedding)
+    np.testing.assert_array_equal(np.float32(described), examination.self_description)
+
+
 def test_bytes_that_never_arrived_leave_a_verdict_and_no_media(stores, database):
-    missing = make_examination(sha256="", score=None, embedding=None, rejected=RejectReason.OBJECT_MISSING)
+    missing = make_examination(
+        sha256="", score=None, embedding=None, self_description=None, rejected=RejectReason.OBJECT_MISSING
+    )
     with stores.transaction() as tx:
         upload, model = add_upload(tx), add_model(tx)
         add_verdict(tx, model, VerdictKind.REJECTED, upload=upload, examination=missing)
@@ -225,7 +242,9 @@ def test_a_verdict_of_an_unscored_upload_reads_well(stores):
         upload = add_upload(tx, callback="main")
         tx.results.save_verdict(
             upload,
-            make_examination(sha256="", score=None, embedding=None, rejected=RejectReason.TOO_LARGE),
+            make_examination(
+                sha256="", score=None, embedding=None, self_description=None, rejected=RejectReason.TOO_LARGE
+            ),
             make_verdict(VerdictKind.REJECTED, "too_large"),
             add_model(tx),
         )

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from pipeline.read_out import tell_handling
 from pipeline.records import Handling, VerdictKind
@@ -55,6 +56,18 @@ def test_a_verified_photo_is_complete(stores, model):
     assert photo.handling is Handling.SOFT
     assert photo.embedding.dtype == np.float32
     np.testing.assert_array_equal(photo.embedding, examination.embedding)
+    np.testing.assert_array_equal(photo.self_description, examination.self_description)
+
+
+def test_a_photo_without_a_self_description_waits_for_one(stores, model, database):
+    with stores.transaction() as tx:
+        add_verdict(tx, model, surface="camera-app")
+    trusted = {"reviewers_needed": 2, "trusted_surfaces": ["camera-app"], "limit": 10}
+    with stores.transaction() as tx:
+        assert len(tx.training.verified_photos(3, **trusted)) == 1
+    database.execute(text("UPDATE embeddings SET self_description = NULL"))
+    with stores.transaction() as tx:
+        assert tx.training.verified_photos(3, **trusted) == []
 
 
 def test_only_this_encoders_embeddings_newest_first_up_to_the_limit(stores, model):

@@ -131,7 +131,7 @@ class _Scorer:
         calibration_log_likelihood=np.array([1.0, 2.0, 4.0]), calibration_ai_probability=np.array([0.1, 0.2, 0.9])
     )
 
-    def score(self, output, patches, exif):
+    def score(self, output, patches, statistics, exif):
         return SimpleNamespace(
             log_likelihood=2.0, ai_probability=output.ai_probability, fused=-7.0, p_value=0.05, exif_predictions=()
         )

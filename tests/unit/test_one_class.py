@@ -10,22 +10,29 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, multivariate_normal
 
 from pipeline.one_class import (
+    LIMIT,
     Fusion,
     OneClassModel,
+    Traces,
     clopper_pearson,
     conformal_p_value,
     conformal_threshold,
     percentile,
 )
-from pipeline.retrain.fit import PhotoFeatures, choose_mixture, fit_mixture, fit_one_class
+from pipeline.retrain.fit import PhotoFeatures, choose_views, fit_mixture, fit_one_class, fit_views
 
 rng = np.random.default_rng(3)
 FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
 
 
+def traces(features=FEATURES) -> Traces:
+    """One kind of trace has the two clusters of `FEATURES`, the other is a part of it in another unit."""
+    return Traces(embedding=features, self_description=100 * features[:, :12] ** 2)
+
+
 def photos(features=FEATURES, groups=30) -> PhotoFeatures:
     names = np.array([f"camera-{i % groups}" for i in range(len(features))])
-    return PhotoFeatures(features, rng.uniform(0.01, 0.4, len(features)), names)
+    return PhotoFeatures(traces(features), rng.uniform(0.01, 0.4, len(features)), names)
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +62,55 @@ def test_an_outlier_outside_the_kept_axes_is_seen():
 
 
 def test_chosen_configuration_is_the_best_held_out_one():
-    _, tried = choose_mixture(photos(), seed=0)
+    fitted = choose_views(photos(), seed=0)
+    tried = [choice for choice in fitted.tried if choice.view == "embedding"]
     best = max(tried, key=lambda choice: choice.held_out_log_likelihood)
     assert best.components >= 2, "the data have two clusters"
     assert len(tried) > 3
+    assert fitted.chosen["embedding"] == best
+    assert fitted.views.embedding.mixture.axes.shape[1] == min(best.axes, 20)
+    assert len(fitted.views.embedding.mixture.weights) == best.components
+
+
+def test_views_count_alike_whatever_their_unit():
+    fitted = choose_views(photos(), seed=0)
+    same = replace(traces(), self_description=traces().self_description / 1000)
+    again = choose_views(replace(photos(), traces=same), seed=0)
+    np.testing.assert_allclose(again.held_out, fitted.held_out, atol=0.01)
+
+
+def test_a_density_does_not_depend_on_the_unit_that_a_view_chose():
+    view = choose_views(photos(), seed=0).views.embedding
+    doubled = replace(
+        view.mixture,
+        mean=view.mixture.mean / 2,
+        means=view.mixture.means / 2,
+        precision_cholesky=view.mixture.precision_cholesky * 2,
+        residual_variance=view.mixture.residual_variance / 4,
+    )
+    in_another = replace(view, mixture=doubled, scale=view.scale * 2)
+    np.testing.assert_allclose(in_another.log_density(FEATURES), view.log_density(FEATURES))
+
+
+def test_neither_view_silences_the_other():
+    views = choose_views(photos(), seed=0).views
+    odd = np.full((1, 20), 1e6)
+    both = views.log_likelihood(Traces(odd, odd[:, :12]))
+    one = views.log_likelihood(replace(traces(FEATURES[:1]), embedding=odd))
+    assert both == [-2 * LIMIT]
+    assert -2 * LIMIT < one[0] < 0
+
+
+def test_known_configurations_are_standardised_by_other_photographs():
+    chosen = choose_views(photos(FEATURES[::2]), seed=0).chosen
+    views = fit_views(traces(FEATURES[::2]), traces(FEATURES[1::2]), chosen, seed=0)
+    assert np.median(views.embedding.standing(FEATURES[1::2])) == pytest.approx(0, abs=1e-9)
+    assert np.median(views.embedding.standing(FEATURES[::2])) > 0, "what was fitted on is likelier"
 
 
 def test_too_few_photographs_are_refused():
     with pytest.raises(ValueError, match="too few"):
-        choose_mixture(photos(FEATURES[:10]), seed=0)
+        choose_views(photos(FEATURES[:10]), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +157,7 @@ def test_an_outlier_of_one_head_does_not_silence_the_other():
 
 def test_archive_round_trip_scores_the_same(model):
     again = OneClassModel.from_bytes(model.to_bytes())
-    np.testing.assert_array_equal(again.image.log_likelihood(FEATURES), model.image.log_likelihood(FEATURES))
+    np.testing.assert_array_equal(again.image.log_likelihood(traces()), model.image.log_likelihood(traces()))
     np.testing.assert_array_equal(again.calibration_fused, model.calibration_fused)
     assert again.fusion == model.fusion
 
@@ -147,7 +194,7 @@ def test_archive_that_lacks_an_array_is_refused():
 
 def test_calibration_photographs_are_not_the_fitted_ones(model):
     """In-sample likelihoods flatter; the calibration ones must be those of the second set."""
-    expected = np.sort(model.image.log_likelihood(FEATURES[1::2]))
+    expected = np.sort(model.image.log_likelihood(traces(FEATURES[1::2])))
     np.testing.assert_allclose(model.calibration_log_likelihood, expected)
 
 
@@ -161,7 +208,7 @@ def test_the_fusion_knows_nothing_of_the_calibration_photographs():
     )
     assert one.fusion == other.fusion
     assert one.calibration_log_likelihood[0] > other.calibration_log_likelihood[0]
-    in_sample = one.image.log_likelihood(FEATURES[::2])
+    in_sample = one.image.log_likelihood(traces(FEATURES[::2]))
     assert one.fusion.log_likelihood_location < np.median(in_sample)
 
 

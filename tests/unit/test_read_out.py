@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 
-from pipeline.cooccurrence import DIMENSIONS
 from pipeline.read_out import ReadOut
 from pipeline.records import Handling
+from pipeline.statistics import DIMENSIONS
 from tests.synthetic import silent_read_out
 
 
@@ -17,7 +17,7 @@ def make(joint):
     weights[3] = 4.0
     handling = np.zeros((DIMENSIONS + 1, len(Handling)))
     handling[5, Handling.SOFT], handling[-1, Handling.HANDLED] = 1.0, 0.5
-    return ReadOut(mean, scale, weights, np.array([-1.0]), np.array(joint), np.ones(2), handling)
+    return ReadOut(mean, scale, weights, np.array([-1.0]), np.array(joint), handling)
 
 
 def test_statistics_logit():
@@ -47,7 +47,7 @@ def test_handling_is_told_from_the_statistics():
 def test_archive_keeps_every_array():
     first = make([1.0, 2.0, 3.0])
     again = ReadOut.from_bytes(first.to_bytes())
-    for name in ("mean", "scale", "weights", "bias", "joint", "fusion", "handling"):
+    for name in ("mean", "scale", "weights", "bias", "joint", "handling"):
         np.testing.assert_array_equal(getattr(again, name), getattr(first, name))
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.one_class import Fusion, OneClassModel
+from pipeline.one_class import Fusion, OneClassModel, Traces, View, Views
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import Handling, SurfacePolicy
-from pipeline.retrain.fit import fit_mixture
+from pipeline.retrain.fit import MixtureChoice, fit_views
 from pipeline.retrain.gate import LEAST_GENERATED, _recall, judge, worse_beyond_chance
 
 DIMENSIONS = 24
@@ -26,13 +26,19 @@ def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
     return rng.normal(size=(count, DIMENSIONS)) @ MIXING + shift * OFF_CAMERA
 
 
+def seen(embeddings: np.ndarray) -> Traces:
+    """Both views see the same."""
+    return Traces(embeddings, embeddings)
+
+
 def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
-    image = fit_mixture(embeddings, axes=8, components=2, seed=0)
-    likelihood = image.log_likelihood(calibration)
+    chosen = {view: MixtureChoice(view, 8, 2, 0) for view in ("embedding", "self_description")}
+    image = fit_views(seen(embeddings), seen(calibration), chosen, seed=0)
+    likelihood = image.log_likelihood(seen(calibration))
     fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0)
     return OneClassModel(
         image=image,
-        patch=image,
+        patch=image.embedding.mixture,
         fusion=fusion,
         calibration_log_likelihood=np.sort(likelihood),
         calibration_ai_probability=np.full(len(calibration), 0.1),
@@ -42,7 +48,7 @@ def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
 
 def verified(embeddings: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
     return [
-        VerifiedPhoto(str(row), None, makes[row % len(makes)], "any", surface, embedding, 0.1)
+        VerifiedPhoto(str(row), None, makes[row % len(makes)], "any", surface, embedding, embedding, 0.1)
         for row, embedding in enumerate(embeddings)
     ]
 
@@ -151,18 +157,26 @@ def test_a_challenger_may_use_what_the_policy_promises(champion, calibrated_lowe
 
 def test_a_likelihood_that_is_a_little_lower_is_no_reason(champion):
     """A fit of other photographs is a little better or worse for nearly all; that must not cost every other night."""
-    lower = replace(champion.image, weights=champion.image.weights * np.exp(-0.5))  # half a nat, for every photograph
-    challenger = replace(champion, image=lower)
+    view = champion.image.embedding
+    lower = replace(view.mixture, weights=view.mixture.weights * np.exp(-0.5))  # half a nat, for every photograph
+    challenger = replace(champion, image=replace(champion.image, embedding=replace(view, mixture=lower)))
     report = judge(HELD_OUT, GENERATED, champion=champion, challenger=challenger, policy_of=policy_of)
     likelihood = report.checks[0]
     assert likelihood.challenger < likelihood.champion
     assert likelihood.passed
 
 
+def widened(view: View) -> View:
+    """Twice as wide in every direction, and standardised anew: photographs stand there where they stood."""
+    wide = replace(view, mixture=replace(view.mixture, precision_cholesky=view.mixture.precision_cholesky / 2))
+    nats = wide.mixture.log_likelihood(photographs(200, 11) / view.scale)
+    return replace(wide, location=np.array([np.median(nats)]), spread=np.array([nats.std()]))
+
+
 def test_a_model_that_describes_photographs_worse_is_refused(champion, good):
     """Recalibrated, a needlessly wide mixture may flag as often as a sharp one; its likelihood tells."""
-    wide = replace(good.image, precision_cholesky=good.image.precision_cholesky / 2)
-    challenger = replace(good, image=wide, calibration_fused=good.calibration_fused)
+    image = Views(embedding=widened(good.image.embedding), self_description=widened(good.image.self_description))
+    challenger = replace(good, image=image, calibration_fused=good.calibration_fused)
     report = judge(HELD_OUT, GENERATED, champion=champion, challenger=challenger, policy_of=policy_of)
     assert "log_likelihood on all photographs" in report.failed
     likelihood = report.checks[0]

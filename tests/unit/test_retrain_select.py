@@ -20,6 +20,7 @@ def photo(number: int, *, who: str | None = "ada", model: str | None = "X100", m
         model=model,
         surface="default",
         embedding=np.zeros(528, dtype=np.float32),
+        self_description=np.zeros(144, dtype=np.float32),
         ai_probability=0.1,
     )
 

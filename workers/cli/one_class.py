@@ -37,9 +37,9 @@ def train_one_class(
     model, card = fit_first(_photographs(data), random_history, examined, seed=seed, track=_tracked)
     (release / "one_class.npz").write_bytes(model.to_bytes())
     (release / "one_class.json").write_text(json.dumps({"data": data.name, **card}, indent=1) + "\n")
+    sizes = ", ".join(f"{view} {one['components']} on {one['axes']} axes" for view, one in card["views"].items())
     Console().print(
-        f"{card['fit_photos']} photographs fitted on, {card['calibration_photos']} calibrated on: "
-        f"{card['components']} components on {card['axes']} axes"
+        f"{card['fit_photos']} photographs fitted on, {card['calibration_photos']} calibrated on; components: {sizes}"
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.triton import TritonRepository
-from pipeline.errors import NotFound
+from pipeline.errors import DetectorUnavailable, NotFound
 from pipeline.moderate import CHAMPION
 from pipeline.passwords import hash_password
 from pipeline.people import Role
@@ -56,15 +56,15 @@ def launched(folder: Path) -> Iterator[Launched]:
 
 
 def prepare(deps: Dependencies) -> None:
-    """Schema and buckets, and the shipped release as champion where there is none."""
+    """Schema and buckets, and the shipped release as champion where there is none that this version can read."""
     settings = deps.settings
     upgrade(settings)
     for bucket in (*settings.s3.buckets, settings.s3.model_bucket):
         deps.objects.ensure_bucket(bucket)
     repository = TritonRepository(settings.triton.model_repository, deps.triton)
     try:
-        deps.registry.resolve(CHAMPION)
-    except NotFound:
+        deps.registry.scorer(deps.registry.resolve(CHAMPION))
+    except (NotFound, DetectorUnavailable):
         deps.registry.publish(Release.open(settings.detector.release), repository, actor="launch", alias="champion")
 
 

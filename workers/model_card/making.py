@@ -13,7 +13,7 @@ PARTS = {
     "encoder": "SDAIE network with 14 EXIF heads, learned from photographs alone",
     "binary": "the same network with a real/AI read-out",
     "read_out": "a linear read-out of residual statistics, and how it joins the binary network",
-    "one_class": "Gaussian mixtures on the encoder's features, and the scores of the calibration photographs",
+    "one_class": "Gaussian mixtures on embeddings and self-descriptions, and the scores of the calibration photographs",
 }
 
 

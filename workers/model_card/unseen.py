@@ -18,8 +18,8 @@ def unseen_section(unseen: Mapping[str, Any]) -> list[str]:
     headers = (f"{head.replace('_', '-')}, {CONDITION_NAMES[condition]}" for condition in STANDING for head in HEADS)
     return [
         "### Generators and cameras left out",
-        "AUROC on one family of generators and some camera makes, row by row, that the read-out of statistics, the "
-        "one-class model and the fusion of that row were fitted without. Its binary head is the statistics alone; its "
+        "AUROC on one family of generators and some camera makes, row by row, that the read-out of statistics and the "
+        "one-class model of that row were fitted without. Its binary head is the statistics alone; its "
         "encoder is the release's, which learned from photographs of all makes.",
         table(("left-out family", "left-out makes", "photographs", "AI images", *headers), rows),
         code(unseen["command"]),

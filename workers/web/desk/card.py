@@ -159,7 +159,7 @@ def _log_likelihood(model: OneClassModel, score: Score) -> Markup:
         model.calibration_log_likelihood,
         marker=score.log_likelihood,
         title="Log-likelihood among the calibration photographs",
-        desc=f"{score.log_likelihood:,.0f}, percentile {score.percentile:.1f} ({interval.low:.1f} to"
+        desc=f"{score.log_likelihood:,.1f}, percentile {score.percentile:.1f} ({interval.low:.1f} to"
         f" {interval.high:.1f}); further left is less like them.",
     )
 

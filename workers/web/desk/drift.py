@@ -22,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 
 NAMES = {
     "log_likelihood_psi": "Log-likelihood: shift of its distribution (PSI)",
-    "log_likelihood_wasserstein": "Log-likelihood: Wasserstein distance, nats",
+    "log_likelihood_wasserstein": "Log-likelihood: Wasserstein distance",
     "ai_probability_psi": "AI probability: shift of its distribution (PSI)",
     "not_camera_share": "Share called “not camera”",
     "flagged_share": "Share called “not camera” or “unsure”",
