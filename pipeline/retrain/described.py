@@ -47,7 +47,7 @@ class LabelledCrop:
     held_out: bool
     """Kept out of the networks' training."""
     weighs: bool
-    """Held out, and what the heads' weights are fitted on; it does not calibrate."""
+    """Held out, and what the weights of the binary head's two opinions are fitted on; it does not calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,8 @@ class Described:
     statistics: NDArray[np.float32]
     """(n, versions, D): what the read-out looks at."""
     self_descriptions: NDArray[np.float32]
-    """(n, versions, 144): what the one-class model looks at, beside embeddings."""
+    """(n, versions, 144): what the one-class model looks at, beside embeddings. Kept
+    by themselves, so that an ablation of the read-out's statistics leaves them alone."""
     embeddings: NDArray[np.float32]
     """(n, versions, 528); NaN where the networks did not look."""
     network: NDArray[np.float64]

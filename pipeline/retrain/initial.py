@@ -44,7 +44,7 @@ class PhotoFiles:
     held_out: bool
     """Kept out of the networks' training; the others are fitted on."""
     weighs: bool = False
-    """Held out, and used up by the heads' weights: it neither fits nor calibrates."""
+    """Held out, and used up by the binary head's weights: it neither fits nor calibrates."""
     make: str | None = None
     """As the header spells it."""
 

@@ -15,13 +15,11 @@ from pipeline.one_class import logit
 from pipeline.read_out import ReadOut
 from pipeline.records import Handling
 from pipeline.retrain.described import HISTORIES, Described, balance
-from pipeline.retrain.fit import PhotoFeatures
 
 Floats = NDArray[np.float64]
 
 FORMAT = 3
-"""Of `read_out.npz`: since 2 with `handling`, since 3 with self-descriptions, without
-`fusion`."""
+"""Of `read_out.npz`: since 2 with `handling`, since 3 with self-descriptions."""
 
 STRENGTH = 0.01
 """Inverse of the L2 penalty. Chosen on left-out generator families and camera makes (docs/train.md)."""
@@ -118,15 +116,6 @@ def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, fl
         }
         for version, condition in enumerate(STANDING)
     }
-
-
-def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
-    """Of these crops as found, for a one-class fit."""
-    return PhotoFeatures(
-        traces=data.traces(rows, 0),
-        ai_probabilities=data.network[rows, 0],
-        groups=np.array([crop.source for crop, taken in zip(data.crops, rows, strict=True) if taken]),
-    )
 
 
 def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:

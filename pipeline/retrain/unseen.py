@@ -20,8 +20,8 @@ from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import as_json, measure
 from pipeline.one_class import logit
 from pipeline.retrain.described import Described
-from pipeline.retrain.fit import WEIGHTS, MixtureChoice, choose_views, fit_views, standardised_fusion
-from pipeline.retrain.read_out import fit_read_out, photo_features
+from pipeline.retrain.fit import WEIGHTS, MixtureChoice, PhotoFeatures, choose_views, fit_views, standardised_fusion
+from pipeline.retrain.read_out import fit_read_out
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -80,6 +80,15 @@ def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> It
             if photographs.any() and generated.any():
                 left_out = photographs | generated
                 yield Fold(name, group, left_out, ~np.isin(source, source[left_out]))
+
+
+def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
+    """Of these crops as found, for a one-class fit."""
+    return PhotoFeatures(
+        traces=data.traces(rows, 0),
+        ai_probabilities=data.network[rows, 0],
+        groups=np.array([crop.source for crop, taken in zip(data.crops, rows, strict=True) if taken]),
+    )
 
 
 def scores(data: Described, fold: Fold, chosen: Mapping[str, MixtureChoice]) -> dict[str, Floats]:

@@ -28,8 +28,7 @@ from pipeline.evaluation.figures import measure
 from pipeline.records import SELF_DESCRIPTION_DIM
 from pipeline.retrain.described import Described
 from pipeline.retrain.fit import choose_views, fit_mixture
-from pipeline.retrain.read_out import photo_features
-from pipeline.retrain.unseen import FAMILIES, evaluate_unseen
+from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, photo_features
 from workers.cli.read_out import described_folders
 
 Floats = NDArray[np.float64]

@@ -23,7 +23,8 @@ ENCODER = {
     ],
     "training": {
         "data": "pretext",
-        "patch_passes": 470528,
+        "patch_passes": 400000,
+        "patch_passes_before": 70528,
         "minutes": 60.0,
         "recipe": {"seed": 0, "note": "a | b"},
         "held_out": {

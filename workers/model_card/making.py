@@ -28,8 +28,10 @@ def what_it_is(release: Release) -> list[str]:
     for part, card in cards(release).items():
         training = card.get("training", {})
         passes = training.get("patch_passes")
+        if passes is not None:
+            passes += training.get("patch_passes_before", 0)
         rows.append((code(f"{part}.*"), PARTS[part], _learned_from(card), said(passes), said(training.get("minutes"))))
-    parts = table(("part", "what", "learned from", "patch passes", "minutes"), rows)
+    parts = table(("part", "what", "learned from", "patch passes in all", "minutes of the last run"), rows)
     return ["## What it is", parts]
 
 
