@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from pipeline.errors import Conflict, NotFound
 from pipeline.people import Account, Role, account_name
 from pipeline.store.audit import audit
+from pipeline.store.chosen import once
 from pipeline.store.models_people import AccountRow, SessionRow
 
 FREE_FAILURES = 5
@@ -222,7 +223,7 @@ class Accounts:
             .limit(EXPIRED_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
-        self._session.execute(delete(SessionRow).where(SessionRow.token_hash.in_(over)))
+        self._session.execute(delete(SessionRow).where(SessionRow.token_hash.in_(once(over))))
 
     def _close_sessions(self, account_id: int) -> None:
         self._session.execute(delete(SessionRow).where(SessionRow.account_id == account_id))

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, func, select, true, update
 from sqlalchemy.orm import Session
 
 from pipeline.errors import NotFound
+from pipeline.store.chosen import once
 from pipeline.store.models import OutboxRow
 from pipeline.store.models_ops import AuditRow
 
@@ -72,7 +73,7 @@ class Outbox:
         )
         claimed = (
             update(OutboxRow)
-            .where(OutboxRow.id.in_(due))
+            .where(OutboxRow.id.in_(once(due)))
             .values(attempts=OutboxRow.attempts + 1, not_before=func.now() + lease)
             .returning(OutboxRow)
         )

@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from pipeline.records import UploadState
 from pipeline.retention import Family, Removed
 from pipeline.store.base import Base
+from pipeline.store.chosen import once
 from pipeline.store.models import (
     DeadLetterRow,
     DeletionRow,
@@ -42,7 +43,7 @@ class Retention:
         table: Table = _FAMILIES[family][0].__table__
         key = tuple_(*table.primary_key)
         with append_only_lifted(self._session):
-            gone = self._session.execute(delete(table).where(key.in_(chosen)).returning(literal(1))).all()
+            gone = self._session.execute(delete(table).where(key.in_(once(chosen))).returning(literal(1))).all()
         return Removed(+Counter({table.name: len(gone)}))
 
     def _remove_uploads(self, ids: Any) -> Removed:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from pipeline.errors import NotFound
 from pipeline.records import EventKind, Lane, Upload, UploadEvent, UploadState
 from pipeline.store.announcements import announce
+from pipeline.store.chosen import once
 from pipeline.store.models import AnnouncementRow, DeletionRow, MediaRow, UploadRow
 from pipeline.store.models_review import ReviewItemRow
 from pipeline.store.order import deletion_of, ends, lock_keys, matching, moment_of, newest_live
@@ -224,7 +225,7 @@ class Uploads:
             .with_for_update(skip_locked=True)
         )
         values: dict[str, Any] = {"state": UploadState.QUEUED, "not_before": None, "updated_at": func.now()}
-        touched = update(UploadRow).where(UploadRow.id.in_(chosen)).values(values).returning(UploadRow)
+        touched = update(UploadRow).where(UploadRow.id.in_(once(chosen))).values(values).returning(UploadRow)
         return [to_upload(row) for row in self._session.scalars(touched)]
 
     @staticmethod
