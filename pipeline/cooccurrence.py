@@ -44,7 +44,7 @@ DIMENSIONS = GROUPS * (2 * (int(NEIGHBOURS.max()) + 1) + int(COLOURS.max()) + 1)
 
 
 def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (DIMENSIONS,): square roots of the events' frequencies.
+    """uint8 RGB (n, h, w, 3), n >= 1 -> float32 (DIMENSIONS,): square roots of the events' frequencies.
 
     For each group of residuals: triples along the filter's direction, across it, and of the three colours.
     """

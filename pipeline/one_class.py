@@ -77,7 +77,7 @@ class Traces:
     embedding: NDArray[np.floating]
     """(n, 528): the encoder's read-outs."""
     self_description: NDArray[np.floating]
-    """(n, 144): `self_description.describe`."""
+    """(n, 288): the part of `statistics.describe`."""
 
 
 @dataclass(frozen=True, slots=True)

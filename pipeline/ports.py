@@ -192,7 +192,7 @@ class VerifiedPhoto:
     embedding: NDArray[np.float32]
     """(528,)"""
     self_description: NDArray[np.float32]
-    """(144,)"""
+    """(288,)"""
     ai_probability: float
     handling: Handling | None = None
     """As told from the pixels; None where it was scored by a release that could not tell."""

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ReadOut:
-    """Logistic regressions on standardised statistics, and the logistic regression that joins both opinions."""
+    """Linear models of standardised statistics, and the logistic regression that joins both opinions."""
 
     mean: Floats
     """(D,)"""

@@ -20,8 +20,8 @@ PATCH_SIZE = 64
 FEATURE_DIM = 528
 """Length of a patch feature and of an image embedding: the upper triangle of a 32x32 covariance."""
 
-SELF_DESCRIPTION_DIM = 144
-"""Length of an image's self-description: mean and deviation of 24 coefficients for each of 3 colours."""
+SELF_DESCRIPTION_DIM = 288
+"""Length of an image's self-description: mean and deviation of 24 coefficients for each of 3 colours, at 2 scales."""
 
 PDQ_BITS = 256
 """Length of a PDQ hash."""
@@ -326,7 +326,7 @@ class Examination:
     embedding: NDArray[np.float32] | None = field(default=None, repr=False)
     """(528,), the encoder's read-out."""
     self_description: NDArray[np.float32] | None = field(default=None, repr=False)
-    """(144,), there where `embedding` is."""
+    """(288,), there where `embedding` is."""
     score: Score | None = None
     rejected: RejectReason | None = None
     not_applicable: NotApplicableReason | None = None

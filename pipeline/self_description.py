@@ -11,10 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.records import PATCH_SIZE
-
 Plane = NDArray[np.float64]
-"""(n, 64, 64): one colour of n patches."""
+"""(n, side, side): one colour of n patches."""
 
 RADIUS = 3
 """px: a pixel is predicted from the 7x7 square around it."""
@@ -29,13 +27,15 @@ RIDGE = 0.25
 """The square of half an 8-bit level, added to the neighbours' variances: where a patch has no more detail than that,
 its coefficients tend to zero instead of to noise."""
 
+DIMENSIONS = 2 * 3 * len(PAIRS)
+
 AT_MOST = 16
 """Patches that are described. The numbers of an image with many patches would scatter less than those of a small image,
 which would look strange for its size alone."""
 
 
 def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (144,): of the coefficients, means over patches, then deviations.
+    """uint8 RGB (n, side, side, 3), n >= 1 -> float32 (144,): of the coefficients, means over patches, then deviations.
 
     Of more than `AT_MOST` patches, as many are taken, evenly spread.
 
@@ -58,9 +58,9 @@ def _coefficients(plane: Plane) -> NDArray[np.float64]:
 
 def _columns(plane: Plane) -> NDArray[np.float64]:
     """(n, 25, pixels): each predicted pixel, and the sum of each pair of its neighbours."""
-    rows = (PATCH_SIZE - 2 * RADIUS + EVERY - 1) // EVERY
-    columns = np.empty((len(plane), 1 + len(PAIRS), rows, PATCH_SIZE - 2 * RADIUS))
-    columns[:, 0] = _shifted(plane, 0, 0)
+    predicted = _shifted(plane, 0, 0)
+    columns = np.empty((len(plane), 1 + len(PAIRS), *predicted.shape[1:]))
+    columns[:, 0] = predicted
     for number, (y, x) in enumerate(PAIRS, start=1):  # into its place: a stack of 24 sums would copy them once more
         np.add(_shifted(plane, y, x), _shifted(plane, -y, -x), out=columns[:, number])
     return columns.reshape(len(plane), 1 + len(PAIRS), -1)
@@ -68,4 +68,5 @@ def _columns(plane: Plane) -> NDArray[np.float64]:
 
 def _shifted(plane: Plane, y: int, x: int) -> Plane:
     """The neighbours at (y, x) of the pixels that are predicted."""
-    return plane[:, RADIUS + y : PATCH_SIZE - RADIUS + y : EVERY, RADIUS + x : PATCH_SIZE - RADIUS + x]
+    side = plane.shape[1]
+    return plane[:, RADIUS + y : side - RADIUS + y : EVERY, RADIUS + x : side - RADIUS + x]

@@ -1,4 +1,8 @@
-"""Patches -> all that is said of them without a network: for the binary head, and a part for the one-class model."""
+"""Patches -> all that is said of them without a network: for the binary head, and a part for the one-class model.
+
+Everything is said twice, of the pixels and of their means two by two: what a camera's or a generator's pipeline leaves
+at half the size outlasts compression, which takes the finest detail first (docs/train.md).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,22 @@ from numpy.typing import NDArray
 from pipeline import cooccurrence, self_description
 from pipeline.records import SELF_DESCRIPTION_DIM
 
-DIMENSIONS = cooccurrence.DIMENSIONS + SELF_DESCRIPTION_DIM
+SCALES = 2
+COOCCURRENCES = SCALES * cooccurrence.DIMENSIONS
+DIMENSIONS = COOCCURRENCES + SELF_DESCRIPTION_DIM
 
-SELF_DESCRIPTION = slice(cooccurrence.DIMENSIONS, DIMENSIONS)
+SELF_DESCRIPTION = slice(COOCCURRENCES, DIMENSIONS)
 """Where the self-description lies."""
 
 
 def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (DIMENSIONS,)."""
-    return np.concatenate([cooccurrence.describe(patches), self_description.describe(patches)])
+    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (DIMENSIONS,): co-occurrences, then self-descriptions, each of the
+    patches and of the `halved` ones."""
+    scales = (patches, halved(patches))
+    return np.concatenate([part.describe(pixels) for part in (cooccurrence, self_description) for pixels in scales])
+
+
+def halved(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, h, w, 3), h and w even -> (n, h / 2, w / 2, 3): each the mean of 2x2 pixels, halves to the even level."""
+    rows = patches[:, ::2].astype(np.float32) + patches[:, 1::2]
+    return np.asarray(np.rint((rows[:, :, ::2] + rows[:, :, 1::2]) / 4).astype(np.uint8))

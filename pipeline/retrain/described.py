@@ -19,7 +19,7 @@ from pipeline.statistics import SELF_DESCRIPTION, describe
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
 
-FORMAT = 3
+FORMAT = 4
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 PATCHES = 16
@@ -60,7 +60,7 @@ class Described:
     statistics: NDArray[np.float32]
     """(n, versions, D): what the read-out looks at."""
     self_descriptions: NDArray[np.float32]
-    """(n, versions, 144): what the one-class model looks at, beside embeddings. Kept
+    """(n, versions, 288): what the one-class model looks at, beside embeddings. Kept
     by themselves, so that an ablation of the read-out's statistics leaves them alone."""
     embeddings: NDArray[np.float32]
     """(n, versions, 528); NaN where the networks did not look."""

@@ -21,7 +21,7 @@ from pipeline.records import Handling
 
 Features = NDArray[np.floating]
 
-AXES = (8, 16, 32, 64)
+AXES = (8, 16, 32, 64, 128)
 COMPONENTS = (1, 2, 5)
 COVARIANCE_FLOOR = 1e-2
 """Added to the diagonal of each covariance, as a share of the mean variance along the kept axes."""

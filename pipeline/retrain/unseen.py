@@ -103,8 +103,15 @@ def scores(data: Described, fold: Fold, chosen: Mapping[str, MixtureChoice]) -> 
     image = fit_views(data.traces(fit & ~held_out & ~data.is_ai, 0), standard, chosen, seed=0)
     fusion = standardised_fusion(image.log_likelihood(standard), WEIGHTS)
     likelihood = np.stack([image.log_likelihood(data.traces(asked, version)) for version in (0, 1)], axis=1)
-    probability = fit_read_out(data, fit).probability(data.network[asked, :2], data.statistics[asked, :2])
+    probability = read_out_probability(data, fold)
     return {"one_class": -likelihood, "binary": logit(probability), "fused": -fusion.fuse(likelihood, probability)}
+
+
+def read_out_probability(data: Described, fold: Fold) -> Floats:
+    """Of the fold's left-out crops to be AI, by the statistics alone, fitted on all that the fold leaves; (m, 2)."""
+    asked, standing = fold.left_out, len(STANDING)
+    read_out = fit_read_out(data, fold.usable)
+    return read_out.probability(data.network[asked, :standing], data.statistics[asked, :standing])
 
 
 def evaluate_unseen(
@@ -125,11 +132,7 @@ def evaluate_unseen(
 
 
 def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str, Any]:
-    """Crops of one image count as one: their scores are averaged."""
-    crops = [crop for crop, out in zip(data.crops, fold.left_out, strict=True) if out]
-    names, images = np.unique([crop.photograph for crop in crops], return_inverse=True)
-    is_ai = np.zeros(len(names), dtype=bool)
-    is_ai[images] = [crop.is_ai for crop in crops]
+    images, is_ai = images_of(data, fold)
     row: dict[str, Any] = {
         "family": fold.family,
         "makes": [fold.phones],
@@ -137,14 +140,25 @@ def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str
         "ai": int(is_ai.sum()),
     }
     for version, condition in enumerate(STANDING):
-        averaged = {head: _mean_by(images, values[:, version]) for head, values in by_head.items()}
+        averaged = {head: mean_by(images, values[:, version]) for head, values in by_head.items()}
         row[condition] = {
             head: as_json(measure(values[~is_ai], values[is_ai], resamples=200)) for head, values in averaged.items()
         }
     return row
 
 
-def _mean_by(groups: NDArray[np.intp], values: Floats) -> Floats:
+def images_of(data: Described, fold: Fold) -> tuple[NDArray[np.intp], Mask]:
+    """Image of each left-out crop, (m,), and which images are AI. Crops of one image count as one: their scores are to
+    be averaged (`mean_by`)."""
+    crops = [crop for crop, out in zip(data.crops, fold.left_out, strict=True) if out]
+    names, images = np.unique([crop.photograph for crop in crops], return_inverse=True)
+    is_ai = np.zeros(len(names), dtype=bool)
+    is_ai[images] = [crop.is_ai for crop in crops]
+    return images, is_ai
+
+
+def mean_by(groups: NDArray[np.intp], values: Floats) -> Floats:
+    """Of each group's values, (groups,)."""
     return np.asarray(np.bincount(groups, weights=values) / np.bincount(groups))
 
 

@@ -208,7 +208,7 @@ class EmbeddingRow(Base):
     encoder_version: Mapped[int] = mapped_column(primary_key=True)
     embedding: Mapped[list[float]] = mapped_column(Vector(FEATURE_DIM))
     self_description: Mapped[list[float] | None] = mapped_column(Vector(SELF_DESCRIPTION_DIM))
-    """None where no release since 0008 has looked at the image: a refit leaves it out."""
+    """None where no release since 0009 has looked at the image: a refit leaves it out."""
     is_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     """People agree that the image is a photograph: the neighbours that an evidence card names."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

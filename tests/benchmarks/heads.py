@@ -25,10 +25,12 @@ from pipeline import cooccurrence
 from pipeline.cooccurrence import GROUPS
 from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import measure
-from pipeline.records import SELF_DESCRIPTION_DIM
+from pipeline.one_class import logit
 from pipeline.retrain.described import Described
 from pipeline.retrain.fit import choose_views, fit_mixture
-from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, photo_features
+from pipeline.retrain.unseen import FAMILIES, folds, images_of, mean_by, photo_features, read_out_probability
+from pipeline.self_description import DIMENSIONS as ONE_SCALE
+from pipeline.statistics import COOCCURRENCES, SCALES
 from workers.cli.read_out import described_folders
 
 Floats = NDArray[np.float64]
@@ -61,12 +63,17 @@ def mixture(axes: int, components: int) -> Callable[[Floats, Floats], Floats]:
     return suspicion
 
 
+IS_MEAN = np.arange(SCALES * ONE_SCALE) % ONE_SCALE < ONE_SCALE // 2
+"""Which numbers of a self-description are means over patches; the others are deviations."""
+
 FEATURES: dict[str, Callable[[Described], NDArray[np.float32]]] = {
     "SDAIE read-out": lambda data: data.embeddings,
     "self-description": lambda data: data.self_descriptions,
-    "self-description, means alone": lambda data: data.self_descriptions[..., : SELF_DESCRIPTION_DIM // 2],
-    "self-description, deviations alone": lambda data: data.self_descriptions[..., SELF_DESCRIPTION_DIM // 2 :],
-    "residual statistics": lambda data: data.statistics[..., : cooccurrence.DIMENSIONS],
+    "self-description, full size alone": lambda data: data.self_descriptions[..., :ONE_SCALE],
+    "self-description, half size alone": lambda data: data.self_descriptions[..., ONE_SCALE:],
+    "self-description, means alone": lambda data: data.self_descriptions[..., IS_MEAN],
+    "self-description, deviations alone": lambda data: data.self_descriptions[..., ~IS_MEAN],
+    "residual statistics": lambda data: data.statistics[..., :COOCCURRENCES],
 }
 """Only the first is learned across images."""
 
@@ -143,20 +150,26 @@ def only(columns: NDArray[np.bool_]) -> Callable[[Described], Described]:
 
 
 def group_columns(groups: set[int], parts: set[str]) -> NDArray[np.bool_]:
-    """Columns of these residual groups and of these histograms: `along`, `across`, `colours`."""
+    """Columns of these residual groups and of these histograms at both scales: `along`, `across`, `colours`."""
     size = cooccurrence.DIMENSIONS // GROUPS
     neighbours = (size - 63) // 2
     kinds = np.repeat(["along", "across", "colours"], [neighbours, neighbours, 63])
-    described = np.ones(SELF_DESCRIPTION_DIM, dtype=bool)
-    return np.concatenate([*(np.isin(kinds, list(parts)) & (group in groups) for group in range(GROUPS)), described])
+    scale = np.concatenate([np.isin(kinds, list(parts)) & (group in groups) for group in range(GROUPS)])
+    return np.concatenate([*[scale] * SCALES, np.ones(SCALES * ONE_SCALE, dtype=bool)])
+
+
+def at_scale(number: int) -> NDArray[np.bool_]:
+    """Columns of one scale."""
+    parts = (cooccurrence.DIMENSIONS, ONE_SCALE)
+    return np.concatenate([np.repeat(np.arange(SCALES) == number, part) for part in parts])
 
 
 EVERY, ALL = set(range(GROUPS)), {"along", "across", "colours"}
 READ_OUT: dict[str, Callable[[Described], Described]] = {
     "as shipped": lambda data: data,
-    "without the self-description": lambda data: replace(
-        data, statistics=data.statistics[..., : cooccurrence.DIMENSIONS]
-    ),
+    "full size alone": only(at_scale(0)),
+    "half size alone": only(at_scale(1)),
+    "without the self-description": lambda data: replace(data, statistics=data.statistics[..., :COOCCURRENCES]),
     "the self-description alone": lambda data: replace(data, statistics=data.self_descriptions),
     "without histograms of the three colours": only(group_columns(EVERY, ALL - {"colours"})),
     "colours alone": only(group_columns(EVERY, {"colours"})),
@@ -183,13 +196,18 @@ def drawn(data: Described, seed: int) -> Described:
 
 def read_out_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
     for name, change in track(READ_OUT.items(), "rows"):
-        found = [evaluate_unseen(change(drawn(data, seed)), tuple(FAMILIES), PHONES) for seed in SEEDS]
-        cells = []
-        for condition in ("as_found", "reencoded"):
-            for summary in ("mean", "worst"):
-                values = [figures[summary][condition]["fused"]["auroc"] for figures in found]
-                cells.append(" / ".join(f"{value:.3f}" for value in values))
-        yield name, cells
+        areas = np.stack([_areas(change(drawn(data, seed))) for seed in SEEDS])  # (seeds, folds, 2)
+        figures = [summary(areas, axis=1)[:, version] for version in (0, 1) for summary in (np.mean, np.min)]
+        yield name, [" / ".join(f"{value:.3f}" for value in by_seed) for by_seed in figures]
+
+
+def _areas(data: Described) -> Floats:
+    """AUROC of the statistics alone in each fold, as found and re-encoded."""
+    found = []
+    for fold in folds(data, tuple(FAMILIES), PHONES):
+        probability, (images, is_ai) = read_out_probability(data, fold), images_of(data, fold)
+        found.append([roc_auc_score(is_ai, mean_by(images, logit(by_version))) for by_version in probability.T])
+    return np.array(found)
 
 
 TABLES: dict[str, tuple[str, Callable[[Described], Iterator[tuple[str, list[str]]]]]] = {

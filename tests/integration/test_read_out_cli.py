@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from pipeline.encoder.data import is_held_out
 from pipeline.read_out import ReadOut
+from pipeline.records import SELF_DESCRIPTION_DIM
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE
 from workers.cli import app
@@ -80,7 +81,10 @@ def test_one_class_fits_both_views(release, folders):
     card = json.loads((release / "one_class.json").read_text())
     assert set(card["views"]) == {"embedding", "self_description"}
     assert card["weights"] == {"log_likelihood": 0.1, "ai_logit": 1.0}
-    assert model.image.self_description.mixture.axes.shape == (144, card["views"]["self_description"]["axes"])
+    assert model.image.self_description.mixture.axes.shape == (
+        SELF_DESCRIPTION_DIM,
+        card["views"]["self_description"]["axes"],
+    )
     assert len(model.calibration_log_likelihood) == card["calibration_photos"]
 
 

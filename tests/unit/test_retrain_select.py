@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.ports import VerifiedPhoto
+from pipeline.records import SELF_DESCRIPTION_DIM
 from pipeline.retrain.select import NotEnough, Selection, Side, camera, select, split, uploader
 from pipeline.settings import RetrainSettings
 
@@ -20,7 +21,7 @@ def photo(number: int, *, who: str | None = "ada", model: str | None = "X100", m
         model=model,
         surface="default",
         embedding=np.zeros(528, dtype=np.float32),
-        self_description=np.zeros(144, dtype=np.float32),
+        self_description=np.zeros(SELF_DESCRIPTION_DIM, dtype=np.float32),
         ai_probability=0.1,
     )
 

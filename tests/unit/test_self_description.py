@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.records import SELF_DESCRIPTION_DIM
-from pipeline.self_description import PAIRS, describe
+from pipeline.self_description import DIMENSIONS, PAIRS, describe
 
-HALF = SELF_DESCRIPTION_DIM // 2
+HALF = DIMENSIONS // 2
 
 
 def grey(plane: np.ndarray) -> np.ndarray:
@@ -38,7 +37,7 @@ def test_interpolation_is_read_off_the_coefficients():
 
 def test_noise_follows_from_nothing():
     description = describe(grey(noise(16)))
-    assert description.shape == (SELF_DESCRIPTION_DIM,)
+    assert description.shape == (DIMENSIONS,)
     assert description.dtype == np.float32
     assert np.abs(description[:HALF]).max() < 0.02
 
