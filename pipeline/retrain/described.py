@@ -60,8 +60,8 @@ class Described:
     statistics: NDArray[np.float32]
     """(n, versions, D): what the read-out looks at."""
     self_descriptions: NDArray[np.float32]
-    """(n, versions, 288): what the one-class model looks at, beside embeddings. Kept
-    by themselves, so that an ablation of the read-out's statistics leaves them alone."""
+    """(n, versions, 288): what the one-class model looks at, beside embeddings. Kept by themselves, so that an
+    ablation of the read-out's statistics leaves them alone."""
     embeddings: NDArray[np.float32]
     """(n, versions, 528); NaN where the networks did not look."""
     network: NDArray[np.float64]

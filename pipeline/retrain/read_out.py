@@ -25,13 +25,13 @@ PENALTY = 0.1
 """L2, in variances of a standardised statistic. Chosen on left-out generator families and phones (docs/train.md)."""
 
 HANDLING_STRENGTH = 0.003
-"""The same of the regression that tells how an image was handled."""
+"""Inverse of the L2 penalty of the logistic regression that tells how an image was handled."""
 
 VERSION_WEIGHTS = np.array([1.0] * len(STANDING) + [1 / HISTORIES] * HISTORIES)
 """All random histories together weigh as much as the image as found, or re-encoded (docs/train.md)."""
 
 UNBOUNDED = 1e6
-"""The same for a regression with two weights, which needs no penalty."""
+"""The same for a regression with one or two weights, which needs no penalty."""
 
 SILENT = np.array([0.0, 1.0, 0.0])
 """`ReadOut.joint` that hears the statistics alone."""
