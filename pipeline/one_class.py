@@ -157,6 +157,34 @@ class Fusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """Scores of exchangeable photographs, each seen in equally many versions of which any could have come in.
+
+    Hierarchical conformal prediction (Lee, Barber & Willett, "Distribution-free inference with hierarchical data",
+    2023): a photograph weighs 1, which its versions share. With one version each it is split-conformal prediction.
+    """
+
+    scores: Floats
+    """(photographs x versions,), ascending."""
+    versions: int = 1
+
+    @property
+    def photographs(self) -> int:
+        return len(self.scores) // self.versions
+
+    def p_value(self, value: float) -> float:
+        """(1 + photographs that score at most `value`) / (1 + photographs), each counted by the share of its versions:
+        at most alpha of exchangeable photographs get a p-value <= alpha."""
+        at_most = int(np.searchsorted(self.scores, value, side="right"))
+        return (self.versions + at_most) / (self.versions + len(self.scores))
+
+    def threshold(self, rate: float) -> float | None:
+        """The score below which `p_value` is at most `rate`; None where none is so low."""
+        rank = math.floor(round(rate * (len(self.scores) + self.versions), 9)) - self.versions
+        return float(self.scores[rank]) if 0 <= rank < len(self.scores) else None
+
+
+@dataclass(frozen=True, slots=True)
 class OneClassModel:
     """Everything that is fitted: the mixtures, the fusion, and the calibration photographs' scores."""
 
@@ -173,21 +201,32 @@ class OneClassModel:
     strata: tuple[Floats, ...] = ()
     """Fused scores, ascending, of calibration photographs by their `Handling` (Mondrian conformal prediction, ADR 8).
     Empty: none is known, and `calibration_fused` answers for all."""
+    versions: int = 1
+    """Scores of each photograph in a stratum."""
+
+    def alike(self, stratum: int | None) -> Calibration:
+        """What answers for images handled so: photographs handled alike; all, where it is not known how (None)."""
+        if not self.strata or stratum is None:
+            return Calibration(self.calibration_fused)
+        return Calibration(self.strata[stratum], self.versions)
+
+    @property
+    def photographs_alike(self) -> tuple[int, ...]:
+        """Of each stratum; () where there is none."""
+        return tuple(self.alike(stratum).photographs for stratum in range(len(self.strata)))
 
     @property
     def smallest_calibration(self) -> int:
         """Photographs that the least known stratum's promise comes from."""
-        return min(map(len, self.strata or (self.calibration_fused,)))
+        return min(self.photographs_alike or (len(self.calibration_fused),))
 
     def p_value(self, fused: float, stratum: int | None) -> float:
         """Conformal, among photographs that were handled alike; among all, where it is not known how (None)."""
-        if not self.strata or stratum is None:
-            return conformal_p_value(self.calibration_fused, fused)
-        return conformal_p_value(self.strata[stratum], fused)
+        return self.alike(stratum).p_value(fused)
 
     def to_bytes(self) -> bytes:
         """The model as an `.npz` archive (no pickled objects): the fields' arrays by name, a mixture's with its field's
-        name before them, `fusion` as four numbers, and `stratum_0` ... where there are strata (format 3)."""
+        name before them, `fusion` as four numbers, `versions` as one, and `stratum_0` ... where there are strata."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
         return buffer.getvalue()
@@ -206,6 +245,7 @@ class OneClassModel:
             fusion=Fusion(*(float(value) for value in arrays["fusion"])),
             **{name: arrays[name] for name in _CALIBRATION},
             strata=tuple(arrays[name] for name in sorted(arrays) if name.startswith(_STRATUM)),
+            versions=int(arrays["versions"][0]) if "versions" in arrays else 1,  # format 3 had no other
         )
 
     def _arrays(self) -> dict[str, Floats]:
@@ -214,6 +254,7 @@ class OneClassModel:
             view: View = getattr(self.image, name)
             arrays |= _named(name, view.mixture, _MIXTURE) | _named(name, view, _STANDARD)
         arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
+        arrays["versions"] = np.array([self.versions])
         arrays |= {f"{_STRATUM}{number}": scores for number, scores in enumerate(self.strata)}
         return arrays | {name: getattr(self, name) for name in _CALIBRATION}
 
@@ -222,8 +263,9 @@ LIMIT = 8.0
 """Standard deviations, or nats of log-odds, beyond which a view or a head says no more: an outlier of one must not
 silence the others."""
 
-FORMAT = 3
-"""Of `one_class.npz`: since 2 with strata, since 3 with the view of self-descriptions."""
+FORMAT = 4
+"""Of `one_class.npz`: since 2 with strata, since 3 with the view of self-descriptions, since 4 with several versions of
+a photograph in a stratum. Format 3 can still be read."""
 
 _STRATUM = "stratum_"
 _MIXTURE = tuple(field.name for field in fields(Mixture))
@@ -253,20 +295,6 @@ def logit(probability: NDArray[np.floating]) -> Floats:
     """ln(p / (1 - p)), with p kept 1e-6 away from 0 and 1."""
     p = np.clip(np.asarray(probability, dtype=np.float64), 1e-6, 1 - 1e-6)
     return np.asarray(np.log(p) - np.log1p(-p))
-
-
-def conformal_p_value(calibration: Floats, value: float) -> float:
-    """(1 + #{calibration <= value}) / (n + 1): at most alpha of exchangeable photographs get a p-value <= alpha.
-
-    `calibration` is ascending, (n,).
-    """
-    return (1 + int(np.searchsorted(calibration, value, side="right"))) / (len(calibration) + 1)
-
-
-def conformal_threshold(calibration: Floats, rate: float) -> float | None:
-    """The score below which `conformal_p_value` is at most `rate`; None where none is so low."""
-    rank = math.floor(round(rate * (len(calibration) + 1), 9)) - 1
-    return float(calibration[rank]) if 0 <= rank < len(calibration) else None
 
 
 def percentile(calibration: Floats, value: float) -> tuple[float, Interval]:

@@ -12,7 +12,7 @@ from pipeline.decode import decode
 from pipeline.errors import RejectedUpload
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.labels import UNKNOWN, LabelledImage
-from pipeline.one_class import conformal_p_value
+from pipeline.one_class import Calibration
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector, ExifReader
 from pipeline.records import DecodedImage, Examination, ExifFacts, ModelVersion, Score, SurfacePolicy, VerdictKind
@@ -105,8 +105,8 @@ def _by_head(scorer: Scorer, score: Score) -> HeadScores:
     return HeadScores(
         suspicion=(-score.log_likelihood, score.ai_probability, -score.fused),
         p_values=(
-            conformal_p_value(calibration.calibration_log_likelihood, score.log_likelihood),
-            conformal_p_value(np.sort(-calibration.calibration_ai_probability), -score.ai_probability),
+            Calibration(calibration.calibration_log_likelihood).p_value(score.log_likelihood),
+            Calibration(np.sort(-calibration.calibration_ai_probability)).p_value(-score.ai_probability),
             score.p_value,
         ),
     )

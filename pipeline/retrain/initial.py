@@ -30,8 +30,11 @@ PATCH_SAMPLE = 20_000
 
 PATCH_AXES, PATCH_COMPONENTS = 32, 5
 
-HISTORIES = 5
+HISTORIES = 10
 """Random ones of each calibration photograph, beside itself as found."""
+
+VERSIONS = 10
+"""Drawn of each photograph that a stratum has, from its versions there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +121,13 @@ def fit_first(
             fit.append(found)
     as_found = [versions[0] for versions in calibration]
     one_class, tried = fit_one_class(_features(fit), _features(as_found), patch=_fit_patches(fit, seed), seed=seed)
-    one_class = replace(one_class, strata=_strata(one_class, calibration, seed))
+    one_class = replace(one_class, strata=_strata(one_class, calibration, seed), versions=VERSIONS)
     card = {
         "format": FORMAT,
         "fit_photos": len(fit),
         "calibration_photos": len(calibration),
         "calibration_photos_by_stratum": {
-            kind.name.lower(): len(scores) for kind, scores in zip(Handling, one_class.strata, strict=True)
+            kind.name.lower(): count for kind, count in zip(Handling, one_class.photographs_alike, strict=True)
         },
         "fit_groups": len({sample.photo.group for sample in fit}),
         "calibration_groups": len({sample.photo.group for sample in as_found}),
@@ -148,15 +151,17 @@ def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[Pixels], Pixels
 
 
 def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed: int) -> tuple[Floats, ...]:
-    """Fused scores by stratum, ascending. A photograph counts once in each that a version of it falls into, by one of
-    these versions drawn at random: within a stratum, photographs are exchangeable."""
+    """Fused scores by stratum, ascending: `VERSIONS` of each photograph that has a version there, drawn from these with
+    replacement. So each photograph weighs the same in it, however often it falls into it."""
     random = np.random.default_rng(seed)
     scores: dict[Handling, list[float]] = {kind: [] for kind in Handling}
     for versions in calibration:
-        drawn = {versions[number].handling: versions[number] for number in random.permutation(len(versions))}
-        for kind, sample in drawn.items():
-            likelihood = model.image.log_likelihood(_traces([sample]))
-            scores[kind].append(float(model.fusion.fuse(likelihood, np.array([sample.ai_probability]))[0]))
+        likelihood = model.image.log_likelihood(_traces(versions))
+        fused = model.fusion.fuse(likelihood, np.array([sample.ai_probability for sample in versions]))
+        told = np.array([sample.handling for sample in versions])
+        for kind in Handling:
+            if (told == kind).any():
+                scores[kind].extend(random.choice(fused[told == kind], VERSIONS))
     return tuple(np.sort(np.array(scores[kind])) for kind in Handling)
 
 

@@ -205,7 +205,7 @@ def _card(
         "fit_photos": len(chosen.fit),
         "calibration_photos": len(chosen.calibration),
         "calibration_photos_by_stratum": {
-            kind.name.lower(): len(scores) for kind, scores in zip(Handling, model.strata, strict=False)
+            kind.name.lower(): count for kind, count in zip(Handling, model.photographs_alike, strict=False)
         },
         "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
         "views": view_sizes(model.image),

@@ -11,12 +11,11 @@ from scipy.stats import binomtest, multivariate_normal
 
 from pipeline.one_class import (
     LIMIT,
+    Calibration,
     Fusion,
     OneClassModel,
     Traces,
     clopper_pearson,
-    conformal_p_value,
-    conformal_threshold,
     percentile,
 )
 from pipeline.retrain.fit import PhotoFeatures, choose_views, fit_mixture, fit_one_class, fit_views
@@ -123,15 +122,34 @@ def test_too_few_photographs_are_refused():
     ],
 )
 def test_conformal_p_value(value, p_value):
-    assert conformal_p_value(np.array([1.0, 2.0, 3.0, 4.0]), value) == p_value
+    assert Calibration(np.array([1.0, 2.0, 3.0, 4.0])).p_value(value) == p_value
+
+
+def test_the_versions_of_a_photograph_share_its_weight():
+    two = Calibration(np.array([1.0, 2.0, 3.0, 4.0]), versions=2)
+    assert two.photographs == 2
+    assert two.p_value(1.5) == (1 + 1 / 2) / 3
+    assert two.p_value(0.0) == 1 / 3, "no more is known than of two photographs"
 
 
 def test_promised_false_positive_rate_holds_out_of_sample():
     """P(p <= alpha) <= alpha over draws of calibration and test; 4000 draws, three standard deviations of slack."""
     alpha, draws = 0.05, 4000
     samples = np.random.default_rng(0).standard_cauchy((draws, 100))  # 99 calibration scores and one test score
-    hits = sum(conformal_p_value(np.sort(row[:99]), row[99]) <= alpha for row in samples)
+    hits = sum(Calibration(np.sort(row[:99])).p_value(row[99]) <= alpha for row in samples)
     assert abs(hits / draws - alpha) < 3 * (alpha / draws) ** 0.5
+
+
+def test_the_promise_holds_for_photographs_of_several_versions():
+    """Versions of a photograph resemble one another: counted as photographs they would promise too much."""
+    alpha, draws, versions = 0.05, 4000, 5
+    random = np.random.default_rng(0)
+    of_photographs = random.standard_cauchy((draws, 40, 1)) + random.normal(size=(draws, 40, versions))
+    hits = sum(
+        Calibration(np.sort(drawn[:39], axis=None), versions).p_value(drawn[39, 0]) <= alpha for drawn in of_photographs
+    )
+    assert hits / draws < alpha + 3 * (alpha / draws) ** 0.5
+    assert hits / draws > alpha / 2, "and not at the price of never accusing"
 
 
 @given(trials=st.integers(1, 500), share=st.floats(0, 1))
@@ -172,10 +190,20 @@ def test_strata_are_kept_and_each_answers_for_its_own(model):
     assert again.p_value(-100.0, 1) == 1, "a stratum that nothing is known of accuses nobody"
 
 
+def test_an_archive_of_format_3_has_one_version_of_each_photograph(model):
+    stratified = replace(model, strata=(np.arange(4.0),) * 3, versions=2)
+    assert OneClassModel.from_bytes(stratified.to_bytes()).photographs_alike == (2, 2, 2)
+    with np.load(io.BytesIO(stratified.to_bytes())) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "versions"}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    assert OneClassModel.from_bytes(buffer.getvalue()).photographs_alike == (4, 4, 4)
+
+
 def test_without_strata_all_calibration_photographs_answer(model):
     assert model.strata == ()
     middle = float(np.median(model.calibration_fused))
-    assert model.p_value(middle, 2) == conformal_p_value(model.calibration_fused, middle)
+    assert model.p_value(middle, 2) == Calibration(model.calibration_fused).p_value(middle)
 
 
 def test_archive_with_pickled_objects_is_refused(model):
@@ -212,13 +240,14 @@ def test_the_fusion_knows_nothing_of_the_calibration_photographs():
     assert one.fusion.log_likelihood_location < np.median(in_sample)
 
 
+@pytest.mark.parametrize("versions", [1, 7])
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.1, 0.5])
-def test_the_threshold_of_a_rate_is_where_p_values_reach_it(rate):
-    calibration = np.sort(np.random.default_rng(3).normal(size=154))
-    threshold = conformal_threshold(calibration, rate)
-    assert conformal_p_value(calibration, np.nextafter(threshold, -np.inf)) <= rate
-    assert conformal_p_value(calibration, threshold) > rate
+def test_the_threshold_of_a_rate_is_where_p_values_reach_it(rate, versions):
+    calibration = Calibration(np.sort(np.random.default_rng(3).normal(size=154 * versions)), versions)
+    threshold = calibration.threshold(rate)
+    assert calibration.p_value(np.nextafter(threshold, -np.inf)) <= rate
+    assert calibration.p_value(threshold) > rate
 
 
 def test_no_threshold_keeps_a_rate_that_the_photographs_are_too_few_for():
-    assert conformal_threshold(np.arange(9.0), 0.05) is None
+    assert Calibration(np.arange(9.0)).threshold(0.05) is None

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.errors import RetryableError
 from pipeline.evidence import Findings
 from pipeline.heatmap import MAX_SIDE
-from pipeline.one_class import Floats, OneClassModel, conformal_threshold
+from pipeline.one_class import Calibration, OneClassModel
 from pipeline.people import Role
 from pipeline.pictures import orientation_of, upright_size
 from pipeline.read_out import handling_told
@@ -142,14 +142,13 @@ def _one_class(deps: Dependencies, model: ModelVersion) -> OneClassModel | None:
 
 
 def _draw(model: OneClassModel, score: Score, policy: SurfacePolicy) -> Charts:
-    handling = handling_told(score.exif_predictions)
-    alike = model.strata[handling] if model.strata and handling is not None else model.calibration_fused
+    alike = model.alike(handling_told(score.exif_predictions))
     return Charts(
         log_likelihood=_log_likelihood(model, score),
         ai_probability=_ai_probability(model, score),
         fused=_fused(alike, score, policy),
         photographs=len(model.calibration_log_likelihood),
-        alike=len(alike),
+        alike=alike.photographs,
     )
 
 
@@ -176,11 +175,11 @@ def _ai_probability(model: OneClassModel, score: Score) -> Markup:
     )
 
 
-def _fused(alike: Floats, score: Score, policy: SurfacePolicy) -> Markup:
+def _fused(alike: Calibration, score: Score, policy: SurfacePolicy) -> Markup:
     rates = (("not_camera", policy.not_camera_fpr, "bad"), ("unsure", policy.unsure_fpr, "warn"))
-    found = [(name, rate, style, conformal_threshold(alike, rate)) for name, rate, style in rates]
+    found = [(name, rate, style, alike.threshold(rate)) for name, rate, style in rates]
     return histogram(
-        alike,
+        alike.scores,
         marker=score.fused,
         lines=[Line(at, f"{name} {percent(rate)}", style) for name, rate, style, at in found if at is not None],
         title="Both heads together, among photographs handled like this one, with the thresholds",
