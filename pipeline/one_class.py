@@ -2,8 +2,8 @@
 
 Source: SDAIE (Zhong et al., TPAMI 2026), "one-class detection". It differs from the paper where the paper is weak: the
 threshold does not come from the fitting data but from split-conformal ranks on photographs that were not fitted on
-(Vovk et al. 2005; Lei et al. 2018), parameters are plain arrays instead of a pickle, and a second mixture, on features
-that nobody had to learn, goes with the encoder's (ADR 11). `retrain/fit.py` makes these arrays; nothing here needs
+(Vovk et al. 2005; Lei et al. 2018), parameters are plain arrays instead of a pickle, and mixtures on features that
+nobody had to learn go with the encoder's (ADR 11, 13). `retrain/fit.py` makes these arrays; nothing here needs
 scikit-learn.
 """
 
@@ -12,13 +12,14 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from pipeline.records import Interval
+from pipeline.self_description import DIMENSIONS as ONE_SCALE
 
 Floats = NDArray[np.float64]
 
@@ -72,12 +73,21 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What the formation of n images left in them, seen in two ways."""
+    """What the formation of n images left in them, seen in three ways."""
 
     embedding: NDArray[np.floating]
     """(n, 528): the encoder's read-outs."""
-    self_description: NDArray[np.floating]
-    """(n, 288): the part of `statistics.describe`."""
+    means: NDArray[np.floating]
+    """(n, 144): of self-descriptions, over an image's patches."""
+    deviations: NDArray[np.floating]
+    """(n, 144): of the same."""
+
+    @classmethod
+    def of(cls, embedding: NDArray[np.floating], self_description: NDArray[np.floating]) -> Traces:
+        """From (n, 528) and (n, 288), the part of `statistics.describe`: of each scale means, then deviations."""
+        by_scale = self_description.reshape(len(self_description), -1, 2, ONE_SCALE // 2)
+        means, deviations = (by_scale[:, :, part].reshape(len(by_scale), -1) for part in (0, 1))
+        return cls(embedding, means, deviations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,8 @@ class View:
     """(1,): median log-likelihood of photographs that the mixture was not fitted on, nats."""
     spread: Floats
     """(1,): the standard deviation of the same."""
+    weight: Floats
+    """(1,): how much its standing counts; of all views together 1."""
 
     def log_density(self, features: NDArray[np.floating]) -> Floats:
         """(n, D) -> (n,), nats: of the features as they are, so that views of different scales can be compared."""
@@ -111,23 +123,47 @@ class Views:
     """The mixtures of a one-class model, one for each of `Traces`."""
 
     embedding: View
-    self_description: View
+    means: View
+    deviations: View
 
     def log_likelihood(self, traces: Traces) -> Floats:
-        """(n,): the sum of the views' standings. 0 is a median photograph, low is unlike any photograph.
+        """(n,): the weighted mean of the views' standings. 0 is a median photograph, low is unlike any photograph.
 
-        Up to a constant it is the logarithm of a product of densities, each tempered by its spread, so that neither
-        silences the other (Hinton 2002, products of experts).
+        Up to a constant it is the logarithm of a product of densities, each tempered by its spread and its weight, so
+        that none silences the others (Hinton 2002, products of experts).
         """
-        return self.embedding.standing(traces.embedding) + self.self_description.standing(traces.self_description)
+        standings = {name: view.standing(getattr(traces, name)) for name, view in self.by_name.items()}
+        return weighted(standings, self.weights)
 
     def log_density(self, traces: Traces) -> Floats:
         """(n,), nats: how well the mixtures describe the images, where `log_likelihood` says how one stands among
         others by the same model."""
-        return self.embedding.log_density(traces.embedding) + self.self_description.log_density(traces.self_description)
+        return np.asarray(
+            np.sum([view.log_density(getattr(traces, name)) for name, view in self.by_name.items()], axis=0)
+        )
+
+    @property
+    def by_name(self) -> dict[str, View]:
+        return {name: getattr(self, name) for name in VIEWS}
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {name: float(view.weight[0]) for name, view in self.by_name.items()}
+
+    def weighing(self, weights: Mapping[str, float]) -> Views:
+        """The same with other weights, made to sum to 1."""
+        total = sum(weights.values())
+        return Views(
+            **{name: replace(view, weight=np.array([weights[name] / total])) for name, view in self.by_name.items()}
+        )
 
 
 VIEWS = tuple(field.name for field in fields(Views))
+
+
+def weighted(standings: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    """Each view's (n,) -> (n,)."""
+    return np.asarray(np.sum([weights[name] * standing for name, standing in standings.items()], axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +194,11 @@ class Fusion:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Scores of exchangeable photographs, each seen in equally many versions of which any could have come in.
+    """Scores of photographs, of each equally many draws from the versions of it that could have come in.
 
     Hierarchical conformal prediction (Lee, Barber & Willett, "Distribution-free inference with hierarchical data",
-    2023): a photograph weighs 1, which its versions share. With one version each it is split-conformal prediction.
+    2023): a photograph weighs 1, which its versions share. With one of each it is split-conformal prediction. An image
+    that is asked about is taken for a version of one more photograph of the same kind.
     """
 
     scores: Floats
@@ -174,7 +211,7 @@ class Calibration:
 
     def p_value(self, value: float) -> float:
         """(1 + photographs that score at most `value`) / (1 + photographs), each counted by the share of its versions:
-        at most alpha of exchangeable photographs get a p-value <= alpha."""
+        at most alpha of such photographs get a p-value <= alpha, and fewer the more versions of one differ."""
         at_most = int(np.searchsorted(self.scores, value, side="right"))
         return (self.versions + at_most) / (self.versions + len(self.scores))
 
@@ -202,7 +239,7 @@ class OneClassModel:
     """Fused scores, ascending, of calibration photographs by their `Handling` (Mondrian conformal prediction, ADR 8).
     Empty: none is known, and `calibration_fused` answers for all."""
     versions: int = 1
-    """Scores of each photograph in a stratum."""
+    """Draws from each photograph's versions in a stratum."""
 
     def alike(self, stratum: int | None) -> Calibration:
         """What answers for images handled so: photographs handled alike; all, where it is not known how (None)."""
@@ -245,13 +282,12 @@ class OneClassModel:
             fusion=Fusion(*(float(value) for value in arrays["fusion"])),
             **{name: arrays[name] for name in _CALIBRATION},
             strata=tuple(arrays[name] for name in sorted(arrays) if name.startswith(_STRATUM)),
-            versions=int(arrays["versions"][0]) if "versions" in arrays else 1,  # format 3 had no other
+            versions=int(arrays["versions"][0]),
         )
 
     def _arrays(self) -> dict[str, Floats]:
         arrays = _named("patch", self.patch, _MIXTURE)
-        for name in VIEWS:
-            view: View = getattr(self.image, name)
+        for name, view in self.image.by_name.items():
             arrays |= _named(name, view.mixture, _MIXTURE) | _named(name, view, _STANDARD)
         arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
         arrays["versions"] = np.array([self.versions])
@@ -264,17 +300,17 @@ LIMIT = 8.0
 silence the others."""
 
 FORMAT = 4
-"""Of `one_class.npz`: since 2 with strata, since 3 with the view of self-descriptions, since 4 with several versions of
-a photograph in a stratum. Format 3 can still be read."""
+"""Of `one_class.npz`: since 2 with strata, since 3 with self-descriptions, since 4 with their deviations apart, views'
+weights, and several versions of a photograph in a stratum."""
 
 _STRATUM = "stratum_"
 _MIXTURE = tuple(field.name for field in fields(Mixture))
-_STANDARD = ("scale", "location", "spread")
+_STANDARD = ("scale", "location", "spread", "weight")
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
 _ARRAY_NAMES = (
     {f"{part}_{name}" for part in ("patch", *VIEWS) for name in _MIXTURE}
     | {f"{view}_{name}" for view in VIEWS for name in _STANDARD}
-    | {"fusion"}
+    | {"fusion", "versions"}
     | set(_CALIBRATION)
 )
 

@@ -279,7 +279,7 @@ class Score:
     """What one model version says about one image. It is a signal, never proof."""
 
     log_likelihood: float
-    """`one_class.Views.log_likelihood`: 0 is a median photograph; standard deviations, summed over two views."""
+    """`one_class.Views.log_likelihood`: standard deviations above a median photograph, the mean of weighted views."""
     percentile: float
     """Where the log-likelihood falls among the calibration photographs, 0-100; low = unlike any of them."""
     percentile_interval: Interval

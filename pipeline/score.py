@@ -37,7 +37,7 @@ class Scorer:
     def score(
         self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
     ) -> Score:
-        traces = Traces(output.encoder.embedding[None], statistics[None, SELF_DESCRIPTION])
+        traces = Traces.of(output.encoder.embedding[None], statistics[None, SELF_DESCRIPTION])
         likelihood = self.model.image.log_likelihood(traces)
         ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = self.read_out.handling_probabilities(statistics)

@@ -33,18 +33,19 @@ def _features(dimensions: int, count: int, seed: int, *, generated: bool) -> NDA
     return (rows + off_camera * rng.normal(1, 0.2, (count, 1)) * generated).astype(np.float32)
 
 
-def traces(count: int, seed: int, *, generated: bool = False) -> Traces:
-    """Of `count` images."""
-    return Traces(
-        embedding=_features(FEATURE_DIM, count, seed, generated=generated),
-        self_description=_features(SELF_DESCRIPTION_DIM, count, seed + 1000, generated=generated),
+def features(count: int, seed: int, *, generated: bool = False) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings and self-descriptions of `count` images."""
+    return (
+        _features(FEATURE_DIM, count, seed, generated=generated),
+        _features(SELF_DESCRIPTION_DIM, count, seed + 1000, generated=generated),
     )
 
 
 def people(count: int, *, seed: int = 0, generated: bool = False) -> list[VerifiedPhoto]:
     """Verified photographs of a crowd, three each, of 60 camera models. `generated`: a crowd that cheats."""
     rng = np.random.default_rng(seed)
-    photos, seen = [], traces(count, 100 + seed, generated=generated)
+    photos = []
+    embeddings, self_descriptions = features(count, 100 + seed, generated=generated)
     for number in range(count):
         who = number // 3
         photos.append(
@@ -54,8 +55,8 @@ def people(count: int, *, seed: int = 0, generated: bool = False) -> list[Verifi
                 make=MAKES[who % 3],
                 model=f"model-{who % 60}",
                 surface="posts",
-                embedding=seen.embedding[number],
-                self_description=seen.self_description[number],
+                embedding=embeddings[number],
+                self_description=self_descriptions[number],
                 ai_probability=float(rng.uniform(0.05, 0.3)),
             )
         )
@@ -64,7 +65,8 @@ def people(count: int, *, seed: int = 0, generated: bool = False) -> list[Verifi
 
 def confirmed(count: int, *, seed: int = 50) -> list[VerifiedPhoto]:
     """Images that reviewers agreed are generated; the binary detector is not sure of them."""
-    rng, seen = np.random.default_rng(seed), traces(count, seed, generated=True)
+    rng = np.random.default_rng(seed)
+    embeddings, self_descriptions = features(count, seed, generated=True)
     return [
         VerifiedPhoto(
             sha256=f"ai-{seed}-{number}",
@@ -72,8 +74,8 @@ def confirmed(count: int, *, seed: int = 50) -> list[VerifiedPhoto]:
             make=None,
             model=None,
             surface="posts",
-            embedding=seen.embedding[number],
-            self_description=seen.self_description[number],
+            embedding=embeddings[number],
+            self_description=self_descriptions[number],
             ai_probability=float(rng.uniform(0.2, 0.5)),
         )
         for number in range(count)
@@ -83,13 +85,21 @@ def confirmed(count: int, *, seed: int = 50) -> list[VerifiedPhoto]:
 @cache
 def first_model() -> OneClassModel:
     """As a release would bring it: fitted on other photographs of the same world."""
-    patch = fit_mixture(traces(60, 7).embedding, axes=4, components=1, seed=0)
-    return fit_one_class(_photos(8), _photos(9), patch=patch, weights=(1.0, 1.0), seed=0)[0]
+    patch = fit_mixture(features(60, 7)[0], axes=4, components=1, seed=0)
+    unalike = {"embedding": 1.0, "means": 0.8, "deviations": 1.2}
+    return fit_one_class(
+        _photos(8),
+        _photos(9),
+        patch=patch,
+        weigh=lambda views: views.weighing(unalike),
+        weights=(1.0, 1.0),
+        seed=0,
+    )[0]
 
 
 def _photos(seed: int) -> PhotoFeatures:
     groups = np.array([f"camera-{row % 12}" for row in range(200)])
-    return PhotoFeatures(traces(200, seed), np.random.default_rng(seed).uniform(0.05, 0.3, 200), groups)
+    return PhotoFeatures(Traces.of(*features(200, seed)), np.random.default_rng(seed).uniform(0.05, 0.3, 200), groups)
 
 
 def silent_read_out() -> ReadOut:

@@ -47,7 +47,8 @@ class LabelledCrop:
     held_out: bool
     """Kept out of the networks' training."""
     weighs: bool
-    """Held out, and what the weights of the binary head's two opinions are fitted on; it does not calibrate."""
+    """Held out, and what the weights of the binary head's two opinions and of the one-class model's views come from; it
+    does not calibrate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,15 @@ class Described:
 
     def traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
         """Of some crops under one history."""
-        return Traces(self.embeddings[rows, version], self.self_descriptions[rows, version])
+        return Traces.of(self.embeddings[rows, version], self.self_descriptions[rows, version])
+
+    def histories(self, rows: NDArray[np.bool_]) -> tuple[Traces, Traces]:
+        """Of some crops that weigh, for each random history: traces as found, and row by row after it."""
+        standing = len(STANDING)
+        seen = (self.embeddings[rows], self.self_descriptions[rows])
+        found = (np.repeat(features[:, 0], HISTORIES, axis=0) for features in seen)
+        after = (features[:, standing:].reshape(-1, features.shape[-1]) for features in seen)
+        return Traces.of(*found), Traces.of(*after)
 
     def save(self, file: Path) -> None:
         """The arrays, as an `.npz` archive; the crops are named by their places among those described."""

@@ -8,7 +8,7 @@ each view by itself.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from pipeline.one_class import VIEWS, Floats, Fusion, Mixture, OneClassModel, Traces, View, Views
+from pipeline.one_class import VIEWS, Floats, Fusion, Mixture, OneClassModel, Traces, View, Views, weighted
 from pipeline.records import Handling
 
 Features = NDArray[np.floating]
@@ -27,6 +27,9 @@ COVARIANCE_FLOOR = 1e-2
 """Added to the diagonal of each covariance, as a share of the mean variance along the kept axes."""
 
 FOLDS = 4
+
+LEAST_CHANGE = 1e-3
+"""Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
 
 WEIGHTS = (0.1, 1.0)
 """Of a standard deviation of log-likelihood and of a nat of the binary head's log-odds in the fused score. Chosen on
@@ -84,8 +87,9 @@ def fit_mixture(features: Features, *, axes: int, components: int, seed: int) ->
 @dataclass(frozen=True, slots=True)
 class FittedViews:
     views: Views
-    held_out: Floats
-    """(n,): log-likelihood of each photograph by the folds without it."""
+    """All of one weight."""
+    held_out: Mapping[str, Floats]
+    """View -> (n,): standing of each photograph by the folds without it."""
     tried: tuple[MixtureChoice, ...]
 
     @property
@@ -104,7 +108,7 @@ def choose_views(photos: PhotoFeatures, *, seed: int) -> FittedViews:
     found = {name: _choose(name, getattr(photos.traces, name), folds, seed) for name in VIEWS}
     return FittedViews(
         views=Views(**{name: view for name, (view, _, _) in found.items()}),
-        held_out=np.sum([standings for _, standings, _ in found.values()], axis=0),
+        held_out={name: standings for name, (_, standings, _) in found.items()},
         tried=tuple(choice for _, _, tried in found.values() for choice in tried),
     )
 
@@ -150,7 +154,27 @@ def _scale(name: str, features: Features) -> Floats:
 
 
 def _view(mixture: Mixture, scale: Floats, held_out: Floats) -> View:
-    return View(mixture, scale, np.array([np.median(held_out)]), np.array([spread(held_out)]))
+    location, deviation, weight = np.median(held_out), spread(held_out), 1 / len(VIEWS)
+    return View(mixture, scale, np.array([location]), np.array([deviation]), np.array([weight]))
+
+
+def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
+    """`views`, each weighing the inverse of the mean square by which a photograph's standing changes with its history.
+
+    As measurements of different precision are averaged; the error here is handling, which says nothing of how an image
+    was formed (ADR 13). Both are of the same photographs, row by row, that neither were fitted on nor calibrate; where
+    there is none, all views keep their weights. Raises ValueError for features that are not finite.
+    """
+    if not len(found.embedding):
+        return views
+    changes = {
+        name: view.standing(getattr(handled, name)) - view.standing(getattr(found, name))
+        for name, view in views.by_name.items()
+    }
+    weights = {name: 1 / max(float((change**2).mean()), LEAST_CHANGE) for name, change in changes.items()}
+    if not np.isfinite(list(weights.values())).all():
+        raise ValueError("a photograph that views are weighed by has features that are not finite")
+    return views.weighing(weights)
 
 
 def fit_one_class(
@@ -158,19 +182,22 @@ def fit_one_class(
     calibration: PhotoFeatures,
     *,
     patch: Mixture,
+    weigh: Callable[[Views], Views] = lambda views: views,
     weights: tuple[float, float] = WEIGHTS,
     seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
     """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.
 
     `patch` is the per-patch mixture of the heat map, which a refit takes over, and so are the fusion's `weights` of
-    log-likelihood and binary logit. Returns the model and the tried configurations (for the card).
+    log-likelihood and binary logit. `weigh` gives the views their weights. Returns the model and the tried
+    configurations (for the card).
     """
     fitted = choose_views(fit, seed=seed)
-    fusion = standardised_fusion(fitted.held_out, weights)
-    likelihood = fitted.views.log_likelihood(calibration.traces)
+    views = weigh(fitted.views)
+    fusion = standardised_fusion(weighted(fitted.held_out, views.weights), weights)
+    likelihood = views.log_likelihood(calibration.traces)
     model = OneClassModel(
-        image=fitted.views,
+        image=views,
         patch=patch,
         fusion=fusion,
         calibration_log_likelihood=np.sort(likelihood),
@@ -204,13 +231,19 @@ def stratified(
     strata = tuple(
         np.sort(scores) if len(scores) >= least else model.calibration_fused for scores in by_handling.values()
     )
-    return replace(model, strata=strata)
+    return replace(model, strata=strata, versions=1)
 
 
-def view_sizes(views: Views) -> dict[str, dict[str, int]]:
-    """For the card: view -> axes and components."""
-    mixtures = {name: getattr(views, name).mixture for name in VIEWS}
-    return {name: {"axes": one.axes.shape[1], "components": len(one.weights)} for name, one in mixtures.items()}
+def view_facts(views: Views) -> dict[str, dict[str, float]]:
+    """For the card: view -> axes, components and weight."""
+    return {
+        name: {
+            "axes": view.mixture.axes.shape[1],
+            "components": len(view.mixture.weights),
+            "weight": round(float(view.weight[0]), 4),
+        }
+        for name, view in views.by_name.items()
+    }
 
 
 def spread(values: Features) -> float:

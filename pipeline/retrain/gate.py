@@ -130,7 +130,7 @@ def _answers(model: OneClassModel, photos: Sequence[VerifiedPhoto], policy_of: P
 
 
 def traces_of(photos: Sequence[VerifiedPhoto]) -> Traces:
-    return Traces(
+    return Traces.of(
         embedding=np.stack([photo.embedding for photo in photos]),
         self_description=np.stack([photo.self_description for photo in photos]),
     )

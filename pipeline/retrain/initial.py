@@ -6,6 +6,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,13 @@ from numpy.typing import NDArray
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
-from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces
+from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, Views
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
-from pipeline.records import DecodedImage, DetectorOutput, Handling, ModelVersion, Patches
+from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History, Pixels
-from pipeline.retrain.fit import PhotoFeatures, fit_mixture, fit_one_class, view_sizes
+from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
 from pipeline.statistics import SELF_DESCRIPTION, describe
 
@@ -30,8 +32,11 @@ PATCH_SAMPLE = 20_000
 
 PATCH_AXES, PATCH_COMPONENTS = 32, 5
 
+NO_PATCHES = np.empty((0, FEATURE_DIM), dtype=np.float32)
+"""In their place where they are not fitted on: they are most of a sample's bytes."""
+
 HISTORIES = 10
-"""Random ones of each calibration photograph, beside itself as found."""
+"""Random ones of each photograph that calibrates or weighs, beside itself as found."""
 
 VERSIONS = 10
 """Drawn of each photograph that a stratum has, from its versions there."""
@@ -47,7 +52,7 @@ class PhotoFiles:
     held_out: bool
     """Kept out of the networks' training; the others are fitted on."""
     weighs: bool = False
-    """Held out, and used up by the binary head's weights: it neither fits nor calibrates."""
+    """Held out, and used up by the weights of the binary head and of the views: it neither fits nor calibrates."""
     make: str | None = None
     """As the header spells it."""
 
@@ -56,8 +61,9 @@ class PhotoFiles:
 class _Sample:
     photo: PhotoFiles
     format: str
-    output: DetectorOutput
-    statistics: NDArray[np.float32]
+    embedding: NDArray[np.float32]
+    patch_features: NDArray[np.float32]
+    self_description: NDArray[np.float32]
     ai_probability: float
     """The binary head's."""
     handling: Handling
@@ -91,7 +97,15 @@ class Examined:
         statistics = describe(pixels)
         probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = Handling(int(self.read_out.handling_probabilities(statistics).argmax()))
-        return _Sample(photo, format, output, statistics, probability, handling)
+        return _Sample(
+            photo=photo,
+            format=format,
+            embedding=output.encoder.embedding,
+            patch_features=output.encoder.patch_features,
+            self_description=statistics[SELF_DESCRIPTION],
+            ai_probability=probability,
+            handling=handling,
+        )
 
 
 def fit_first(
@@ -110,17 +124,26 @@ def fit_first(
     fit: list[_Sample] = []
     calibration: list[list[_Sample]] = []
     """Of each photograph: as found, then after random histories."""
-    for number, photo in enumerate(track([photo for photo in photos if not photo.weighs])):
+    weighing: list[list[_Sample]] = []
+    """The same."""
+    for number, photo in enumerate(track(photos)):
         found = examined.detect(photo)
         if found is None:
             continue
         if photo.held_out:
             after = [examined.detect(photo, _drawn(history, (seed, number, version))) for version in range(HISTORIES)]
-            calibration.append([found, *(sample for sample in after if sample)])
+            versions = [replace(sample, patch_features=NO_PATCHES) for sample in (found, *after) if sample]
+            (weighing if photo.weighs else calibration).append(versions)
         else:
             fit.append(found)
     as_found = [versions[0] for versions in calibration]
-    one_class, tried = fit_one_class(_features(fit), _features(as_found), patch=_fit_patches(fit, seed), seed=seed)
+    one_class, tried = fit_one_class(
+        _features(fit),
+        _features(as_found),
+        patch=_fit_patches(fit, seed),
+        weigh=partial(_weighed, weighing=weighing),
+        seed=seed,
+    )
     one_class = replace(one_class, strata=_strata(one_class, calibration, seed), versions=VERSIONS)
     card = {
         "format": FORMAT,
@@ -131,10 +154,10 @@ def fit_first(
         },
         "fit_groups": len({sample.photo.group for sample in fit}),
         "calibration_groups": len({sample.photo.group for sample in as_found}),
-        "weighing_photos": sum(photo.weighs for photo in photos),
-        "not_applicable": sum(not photo.weighs for photo in photos) - len(fit) - len(calibration),
+        "weighing_photos": len(weighing),
+        "not_applicable": len(photos) - len(fit) - len(calibration) - len(weighing),
         "patch_budget": examined.limits.patch_budget,
-        "views": view_sizes(one_class.image),
+        "views": view_facts(one_class.image),
         "weights": dict(zip(("log_likelihood", "ai_logit"), one_class.fusion.weights, strict=True)),
         "tried": tried,
         "seed": seed,
@@ -150,9 +173,15 @@ def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[Pixels], Pixels
     return lambda pixels: history(pixels, np.random.default_rng(seed))[0]
 
 
+def _weighed(views: Views, weighing: Sequence[Sequence[_Sample]]) -> Views:
+    """By how much these photographs' histories change; all alike where there is none."""
+    pairs = [pair for found, *after in weighing for pair in product([found], after)]
+    return by_stability(views, *(_traces(side) for side in zip(*pairs, strict=True))) if pairs else views
+
+
 def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed: int) -> tuple[Floats, ...]:
-    """Fused scores by stratum, ascending: `VERSIONS` of each photograph that has a version there, drawn from these with
-    replacement. So each photograph weighs the same in it, however often it falls into it."""
+    """Fused scores by stratum, ascending: `VERSIONS` of each photograph that has a version there, all of these about
+    equally often. So each photograph weighs the same in it, however often it falls into it."""
     random = np.random.default_rng(seed)
     scores: dict[Handling, list[float]] = {kind: [] for kind in Handling}
     for versions in calibration:
@@ -161,7 +190,7 @@ def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed
         told = np.array([sample.handling for sample in versions])
         for kind in Handling:
             if (told == kind).any():
-                scores[kind].extend(random.choice(fused[told == kind], VERSIONS))
+                scores[kind].extend(np.resize(random.permutation(fused[told == kind]), VERSIONS))
     return tuple(np.sort(np.array(scores[kind])) for kind in Handling)
 
 
@@ -174,13 +203,13 @@ def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
 
 
 def _traces(samples: Sequence[_Sample]) -> Traces:
-    return Traces(
-        embedding=np.stack([sample.output.encoder.embedding for sample in samples]),
-        self_description=np.stack([sample.statistics[SELF_DESCRIPTION] for sample in samples]),
+    return Traces.of(
+        embedding=np.stack([sample.embedding for sample in samples]),
+        self_description=np.stack([sample.self_description for sample in samples]),
     )
 
 
 def _fit_patches(samples: Sequence[_Sample], seed: int) -> Mixture:
-    features: NDArray[np.float32] = np.concatenate([sample.output.encoder.patch_features for sample in samples])
+    features: NDArray[np.float32] = np.concatenate([sample.patch_features for sample in samples])
     chosen = np.random.default_rng(seed).permutation(len(features))[:PATCH_SAMPLE]
     return fit_mixture(features[chosen], axes=PATCH_AXES, components=PATCH_COMPONENTS, seed=seed)

@@ -22,7 +22,7 @@ from pipeline.monitor import ScorerRegistry
 from pipeline.one_class import FORMAT, OneClassModel
 from pipeline.ports import CONFIRMED_AI, Clock, PolicyStore, TrainingStore, VerifiedPhoto
 from pipeline.records import Handling, ModelVersion, SurfacePolicy
-from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified, view_sizes
+from pipeline.retrain.fit import PhotoFeatures, fit_one_class, stratified, view_facts
 from pipeline.retrain.gate import GateReport, judge, traces_of
 from pipeline.retrain.select import NotEnough, Selection, Side, camera, least_calibration, select, uploader
 from pipeline.settings import Settings
@@ -120,6 +120,7 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
             _features(chosen.fit),
             calibration,
             patch=predecessor.patch,
+            weigh=lambda views: views.weighing(predecessor.image.weights),
             weights=predecessor.fusion.weights,
             seed=SEED,
         )
@@ -208,7 +209,7 @@ def _card(
             kind.name.lower(): count for kind, count in zip(Handling, model.photographs_alike, strict=False)
         },
         "calibration_makes": dict(Counter(photo.make or MISSING for photo in chosen.calibration)),
-        "views": view_sizes(model.image),
+        "views": view_facts(model.image),
         "tried": list(tried),
         "seed": SEED,
         "calibration_sha256": hashlib.sha256(model.calibration_fused.tobytes()).hexdigest(),

@@ -20,7 +20,15 @@ from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import as_json, measure
 from pipeline.one_class import logit
 from pipeline.retrain.described import Described
-from pipeline.retrain.fit import WEIGHTS, MixtureChoice, PhotoFeatures, choose_views, fit_views, standardised_fusion
+from pipeline.retrain.fit import (
+    WEIGHTS,
+    MixtureChoice,
+    PhotoFeatures,
+    by_stability,
+    choose_views,
+    fit_views,
+    standardised_fusion,
+)
 from pipeline.retrain.read_out import fit_read_out
 
 Floats = NDArray[np.float64]
@@ -95,12 +103,13 @@ def scores(data: Described, fold: Fold, chosen: Mapping[str, MixtureChoice]) -> 
     """Suspicion of the fold's left-out crops by each of `HEADS`, (m, 2): as found and re-encoded.
 
     The read-out that answers is fitted on all that the fold leaves, the one-class model on what it leaves of the
-    photographs that were not held out, and standardised by the others.
+    photographs that were not held out, standardised by the others, its views weighed by those that weigh.
     """
     fit, held_out, asked = fold.usable, data.held_out, fold.left_out
     photographs = fit & held_out & ~data.is_ai
     standard = data.traces(photographs, 0)
     image = fit_views(data.traces(fit & ~held_out & ~data.is_ai, 0), standard, chosen, seed=0)
+    image = by_stability(image, *data.histories(photographs & data.weighs))
     fusion = standardised_fusion(image.log_likelihood(standard), WEIGHTS)
     likelihood = np.stack([image.log_likelihood(data.traces(asked, version)) for version in (0, 1)], axis=1)
     probability = read_out_probability(data, fold)

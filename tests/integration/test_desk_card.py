@@ -115,7 +115,7 @@ def test_a_card_says_everything_in_words(deps, web, model):
     assert page.status_code == 200
     said = text_of(page)
     calibrated = Release.open(DEFAULT_RELEASE).scorer().model
-    alike = len(calibrated.strata[Handling.HANDLED])
+    alike = calibrated.photographs_alike[Handling.HANDLED]
     for words in (
         "Looks like few of the photographs we know: of 1,000 photographs handled like this one, about 34 look at least"
         " as strange. a signal, not proof",

@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pipeline.encoder.data import is_held_out
+from pipeline.one_class import VIEWS
 from pipeline.read_out import ReadOut
 from pipeline.records import SELF_DESCRIPTION_DIM
 from pipeline.release import Release
@@ -75,16 +76,14 @@ def test_the_read_out_learns_what_tells_them_apart(release):
     assert read_out.weights.any()
 
 
-def test_one_class_fits_both_views(release, folders):
+def test_one_class_fits_every_view(release, folders):
     lenswatch("train", "one-class", "--data", folders[0], "--release", release)
     model = Release.open(release).scorer().model
     card = json.loads((release / "one_class.json").read_text())
-    assert set(card["views"]) == {"embedding", "self_description"}
+    assert set(card["views"]) == set(VIEWS)
     assert card["weights"] == {"log_likelihood": 0.1, "ai_logit": 1.0}
-    assert model.image.self_description.mixture.axes.shape == (
-        SELF_DESCRIPTION_DIM,
-        card["views"]["self_description"]["axes"],
-    )
+    assert model.image.means.mixture.axes.shape == (SELF_DESCRIPTION_DIM // 2, card["views"]["means"]["axes"])
+    assert sum(view["weight"] for view in card["views"].values()) == pytest.approx(1, abs=1e-3)
     assert len(model.calibration_log_likelihood) == card["calibration_photos"]
 
 

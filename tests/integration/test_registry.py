@@ -65,8 +65,8 @@ SILENT = silent_read_out()
 def one_class(calibration):
     mixture = Mixture(np.zeros(4), np.eye(4)[:, :2], np.ones(1), np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
     scores = np.sort(np.asarray(calibration, dtype=np.float64))
-    view = View(mixture, np.ones(4), np.zeros(1), np.ones(1))
-    return OneClassModel(Views(view, view), mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
+    view = View(mixture, np.ones(4), np.zeros(1), np.ones(1), np.full(1, 1 / 3))
+    return OneClassModel(Views(view, view, view), mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
 
 
 @pytest.fixture

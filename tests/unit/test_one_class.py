@@ -18,15 +18,16 @@ from pipeline.one_class import (
     clopper_pearson,
     percentile,
 )
-from pipeline.retrain.fit import PhotoFeatures, choose_views, fit_mixture, fit_one_class, fit_views
+from pipeline.retrain.fit import PhotoFeatures, by_stability, choose_views, fit_mixture, fit_one_class, fit_views
+from pipeline.statistics import SELF_DESCRIPTION, describe
 
 rng = np.random.default_rng(3)
 FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
 
 
 def traces(features=FEATURES) -> Traces:
-    """One kind of trace has the two clusters of `FEATURES`, the other is a part of it in another unit."""
-    return Traces(embedding=features, self_description=100 * features[:, :12] ** 2)
+    """One kind of trace has the two clusters of `FEATURES`, the others are parts of it in another unit."""
+    return Traces(embedding=features, means=100 * features[:, :12] ** 2, deviations=np.abs(features[:, 8:]))
 
 
 def photos(features=FEATURES, groups=30) -> PhotoFeatures:
@@ -73,9 +74,10 @@ def test_chosen_configuration_is_the_best_held_out_one():
 
 def test_views_count_alike_whatever_their_unit():
     fitted = choose_views(photos(), seed=0)
-    same = replace(traces(), self_description=traces().self_description / 1000)
+    same = replace(traces(), means=traces().means / 1000)
     again = choose_views(replace(photos(), traces=same), seed=0)
-    np.testing.assert_allclose(again.held_out, fitted.held_out, atol=0.01)
+    for view, standings in fitted.held_out.items():
+        np.testing.assert_allclose(again.held_out[view], standings, atol=0.01)
 
 
 def test_a_density_does_not_depend_on_the_unit_that_a_view_chose():
@@ -91,13 +93,52 @@ def test_a_density_does_not_depend_on_the_unit_that_a_view_chose():
     np.testing.assert_allclose(in_another.log_density(FEATURES), view.log_density(FEATURES))
 
 
-def test_neither_view_silences_the_other():
+def test_no_view_silences_the_others():
     views = choose_views(photos(), seed=0).views
     odd = np.full((1, 20), 1e6)
-    both = views.log_likelihood(Traces(odd, odd[:, :12]))
+    every = views.log_likelihood(Traces(odd, odd[:, :12], odd[:, 8:]))
     one = views.log_likelihood(replace(traces(FEATURES[:1]), embedding=odd))
-    assert both == [-2 * LIMIT]
-    assert -2 * LIMIT < one[0] < 0
+    assert every == pytest.approx(-LIMIT)
+    assert -LIMIT < one[0] < 0
+
+
+def test_the_parts_of_a_self_description_are_told_apart():
+    """Patches that are all the same do not deviate from their mean."""
+    patches = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8), 16, axis=0)
+    found = Traces.of(FEATURES[:1], describe(patches)[None, SELF_DESCRIPTION])
+    assert found.means.shape == found.deviations.shape == (1, 144)
+    assert np.abs(found.deviations).max() < 1e-6 < np.abs(found.means).max()
+
+
+def test_a_view_weighs_the_less_the_more_handling_changes_it():
+    views = choose_views(photos(), seed=0).views
+    found = traces()
+    handled = Traces(found.embedding + 2.0, found.means * 1.3, found.deviations + 0.3)
+    weights = by_stability(views, found, handled).weights
+    assert sum(weights.values()) == pytest.approx(1)
+    assert weights["embedding"] == min(weights.values()) < 1 / 3
+    change = {
+        name: np.mean((view.standing(getattr(handled, name)) - view.standing(getattr(found, name))) ** 2)
+        for name, view in views.by_name.items()
+    }
+    assert weights["embedding"] / weights["means"] == pytest.approx(change["means"] / change["embedding"])
+
+
+def test_a_view_that_nothing_changes_does_not_divide_by_zero():
+    views = choose_views(photos(), seed=0).views
+    still = by_stability(views, traces(), replace(traces(), embedding=traces().embedding + 1.0)).weights
+    assert still["means"] == pytest.approx(still["deviations"])
+    assert still["embedding"] < 0.01
+    nobody = traces(FEATURES[:0])
+    assert by_stability(views, nobody, nobody) == views
+    with pytest.raises(ValueError, match="not finite"):
+        by_stability(views, traces(), replace(traces(), means=np.full((len(FEATURES), 12), np.nan)))
+
+
+def test_weights_are_those_of_a_weighted_mean():
+    views = choose_views(photos(), seed=0).views
+    alone = views.weighing({"embedding": 0.0, "means": 5.0, "deviations": 0.0})
+    np.testing.assert_allclose(alone.log_likelihood(traces()), views.means.standing(traces().means))
 
 
 def test_known_configurations_are_standardised_by_other_photographs():
@@ -142,14 +183,17 @@ def test_promised_false_positive_rate_holds_out_of_sample():
 
 def test_the_promise_holds_for_photographs_of_several_versions():
     """Versions of a photograph resemble one another: counted as photographs they would promise too much."""
-    alpha, draws, versions = 0.05, 4000, 5
+    draws, versions = 4000, 5
     random = np.random.default_rng(0)
-    of_photographs = random.standard_cauchy((draws, 40, 1)) + random.normal(size=(draws, 40, versions))
-    hits = sum(
-        Calibration(np.sort(drawn[:39], axis=None), versions).p_value(drawn[39, 0]) <= alpha for drawn in of_photographs
-    )
-    assert hits / draws < alpha + 3 * (alpha / draws) ** 0.5
-    assert hits / draws > alpha / 2, "and not at the price of never accusing"
+    seen = random.standard_cauchy((draws, 40, 1)) + random.normal(size=(draws, 40, versions))
+
+    def accused(alpha: float, counted_as: int) -> float:
+        calibrations = (Calibration(np.sort(drawn[:39], axis=None), counted_as) for drawn in seen)
+        return np.mean([one.p_value(drawn[39, 0]) <= alpha for one, drawn in zip(calibrations, seen, strict=True)])
+
+    assert 0.025 < accused(0.05, versions) < 0.05 + 3 * (0.05 / draws) ** 0.5
+    assert accused(0.01, versions) == 0, "39 photographs are too few for so small a promise"
+    assert accused(0.01, 1) > 0.01 + 3 * (0.01 / draws) ** 0.5
 
 
 @given(trials=st.integers(1, 500), share=st.floats(0, 1))
@@ -190,14 +234,9 @@ def test_strata_are_kept_and_each_answers_for_its_own(model):
     assert again.p_value(-100.0, 1) == 1, "a stratum that nothing is known of accuses nobody"
 
 
-def test_an_archive_of_format_3_has_one_version_of_each_photograph(model):
+def test_an_archive_knows_how_many_versions_each_photograph_has(model):
     stratified = replace(model, strata=(np.arange(4.0),) * 3, versions=2)
     assert OneClassModel.from_bytes(stratified.to_bytes()).photographs_alike == (2, 2, 2)
-    with np.load(io.BytesIO(stratified.to_bytes())) as archive:
-        arrays = {name: archive[name] for name in archive.files if name != "versions"}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    assert OneClassModel.from_bytes(buffer.getvalue()).photographs_alike == (4, 4, 4)
 
 
 def test_without_strata_all_calibration_photographs_answer(model):

@@ -8,32 +8,32 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.one_class import Fusion, OneClassModel, Traces, View, Views
+from pipeline.one_class import VIEWS, Fusion, OneClassModel, Traces, View, Views
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import Handling, SurfacePolicy
 from pipeline.retrain.fit import MixtureChoice, fit_views
 from pipeline.retrain.gate import LEAST_GENERATED, _recall, judge, worse_beyond_chance
 
-DIMENSIONS = 24
-MIXING = np.random.default_rng(1).normal(size=(DIMENSIONS, DIMENSIONS)) / 4
-OFF_CAMERA = np.random.default_rng(2).normal(size=DIMENSIONS)
+SIZES = (24, 72, 72)
+"""Of an embedding, and of the means and deviations of a self-description of one scale."""
+MIXING = [np.random.default_rng(size).normal(size=(size, size)) * 1.2 / size**0.5 for size in SIZES]
+OFF_CAMERA = np.random.default_rng(2).normal(size=sum(SIZES)) * np.repeat([(24 / size) ** 0.5 for size in SIZES], SIZES)
 """Where generated images lie, seen from photographs."""
 
 
 def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
-    """Embeddings, (count, 24). `shift` 0: of cameras; 1: of generators."""
+    """Embeddings and self-descriptions side by side, (count, 168). `shift` 0: of cameras; 1: of generators."""
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(count, DIMENSIONS)) @ MIXING + shift * OFF_CAMERA
+    return np.hstack([rng.normal(size=(count, len(mixing))) @ mixing for mixing in MIXING]) + shift * OFF_CAMERA
 
 
-def seen(embeddings: np.ndarray) -> Traces:
-    """Both views see the same."""
-    return Traces(embeddings, embeddings)
+def seen(rows: np.ndarray) -> Traces:
+    return Traces.of(rows[:, : SIZES[0]], rows[:, SIZES[0] :])
 
 
-def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
-    chosen = {view: MixtureChoice(view, 8, 2, 0) for view in ("embedding", "self_description")}
-    image = fit_views(seen(embeddings), seen(calibration), chosen, seed=0)
+def fitted(rows: np.ndarray, calibration: np.ndarray) -> OneClassModel:
+    chosen = {view: MixtureChoice(view, 8, 2, 0) for view in VIEWS}
+    image = fit_views(seen(rows), seen(calibration), chosen, seed=0)
     likelihood = image.log_likelihood(seen(calibration))
     fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0)
     return OneClassModel(
@@ -46,10 +46,10 @@ def fitted(embeddings: np.ndarray, calibration: np.ndarray) -> OneClassModel:
     )
 
 
-def verified(embeddings: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
+def verified(rows: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
     return [
-        VerifiedPhoto(str(row), None, makes[row % len(makes)], "any", surface, embedding, embedding, 0.1)
-        for row, embedding in enumerate(embeddings)
+        VerifiedPhoto(str(number), None, makes[number % len(makes)], "any", surface, row[:24], row[24:], 0.1)
+        for number, row in enumerate(rows)
     ]
 
 
@@ -166,16 +166,17 @@ def test_a_likelihood_that_is_a_little_lower_is_no_reason(champion):
     assert likelihood.passed
 
 
-def widened(view: View) -> View:
+def widened(view: View, features: np.ndarray) -> View:
     """Twice as wide in every direction, and standardised anew: photographs stand there where they stood."""
     wide = replace(view, mixture=replace(view.mixture, precision_cholesky=view.mixture.precision_cholesky / 2))
-    nats = wide.mixture.log_likelihood(photographs(200, 11) / view.scale)
+    nats = wide.mixture.log_likelihood(features / view.scale)
     return replace(wide, location=np.array([np.median(nats)]), spread=np.array([nats.std()]))
 
 
 def test_a_model_that_describes_photographs_worse_is_refused(champion, good):
     """Recalibrated, a needlessly wide mixture may flag as often as a sharp one; its likelihood tells."""
-    image = Views(embedding=widened(good.image.embedding), self_description=widened(good.image.self_description))
+    traces = seen(photographs(200, 11))
+    image = Views(**{name: widened(view, getattr(traces, name)) for name, view in good.image.by_name.items()})
     challenger = replace(good, image=image, calibration_fused=good.calibration_fused)
     report = judge(HELD_OUT, GENERATED, champion=champion, challenger=challenger, policy_of=policy_of)
     assert "log_likelihood on all photographs" in report.failed

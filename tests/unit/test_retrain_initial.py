@@ -81,7 +81,10 @@ def test_first_fit(photos):
     assert card["not_applicable"] == 1
     assert len(model.calibration_fused) == 13, "a photograph is one sample, however many crops there are of it"
     assert set(detector.patch_counts) <= {3, 4}, "two crops of two patches each, but for flat ones"
-    assert len(detector.patch_counts) == 40 + 13 * (1 + HISTORIES)
+    assert len(detector.patch_counts) == 40 + (13 + 7) * (1 + HISTORIES)
+    weights = [view["weight"] for view in card["views"].values()]
+    assert sum(weights) == pytest.approx(1, abs=1e-3)
+    assert max(weights) > 1.5 * min(weights), "what a blur does to one view it does not do to another"
     assert card["calibration_makes"] == {"Maker": 13}
     assert card["calibration_formats"] == {"JPEG": 13}
 

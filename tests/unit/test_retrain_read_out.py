@@ -134,6 +134,22 @@ def test_crops_are_described_and_kept_on_disk(tmp_path):
     np.testing.assert_array_equal(again.handling, found.handling)
 
 
+def test_histories_go_with_the_crop_as_found(data):
+    """Each row of both is of one crop, once for each random history."""
+    marked = np.arange(data.embeddings.shape[0])[:, None] + np.arange(len(VERSIONS)) / 10
+    data = replace(
+        data,
+        embeddings=np.repeat(marked[..., None], 528, axis=2),
+        self_descriptions=np.repeat(marked[..., None], SELF_DESCRIPTION_DIM, axis=2),
+    )
+    found, after = data.histories(data.weighs)
+    weighing = np.flatnonzero(data.weighs)
+    np.testing.assert_array_equal(found.embedding[:, 0], np.repeat(weighing, 3))
+    np.testing.assert_allclose(after.embedding[:, 0] - found.embedding[:, 0], np.tile([0.2, 0.3, 0.4], len(weighing)))
+    np.testing.assert_array_equal(after.means[:, -1], after.embedding[:, 0])
+    np.testing.assert_array_equal(found.deviations[:, -1], found.embedding[:, 0])
+
+
 @pytest.mark.parametrize(
     ("generator", "family"),
     [
@@ -176,4 +192,4 @@ def test_unseen_table():
         ("gan", ["apple"], 40, 30),
     ]
     assert figures["worst"]["reencoded"]["binary"]["auroc"] > 0.8
-    assert figures["mean"]["as_found"]["one_class"]["auroc"] < 0.75, "neither view knows anything here"
+    assert figures["mean"]["as_found"]["one_class"]["auroc"] < 0.75, "no view knows anything here"

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.errors import NotFound
 from pipeline.monitor import reference_of
-from pipeline.one_class import OneClassModel
+from pipeline.one_class import VIEWS, OneClassModel
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import Handling, ModelVersion, SurfacePolicy
 from pipeline.retrain import fit
@@ -111,6 +111,14 @@ def test_the_same_photographs_give_the_same_model():
     first, again = (night(people(600), confirmed(60))[1] for _ in range(2))
     [name] = set(first.models) - {"first"}
     assert first.models[name].to_bytes() == again.models[name].to_bytes()
+
+
+def test_a_refit_weighs_the_views_as_its_champion_does():
+    """It knows no histories to weigh them by."""
+    report, registry = night(people(600), confirmed(60))
+    weights = registry.models["first"].image.weights
+    assert len(set(weights.values())) == len(VIEWS), "else this test could not tell"
+    assert registry.models[report.challenger].image.weights == pytest.approx(weights)
 
 
 def test_photographs_that_were_handled_alike_calibrate_each_other():
