@@ -28,6 +28,11 @@ COVARIANCE_FLOOR = 1e-2
 
 FOLDS = 4
 
+FIRST_WEIGHTS = {"embedding": 0.5, "means": 0.25, "deviations": 0.25}
+"""Of views: what the encoder says and how pixels follow from their neighbours count alike (ADR 11)."""
+
+SELF_DESCRIPTION = ("means", "deviations")
+
 LEAST_CHANGE = 1e-3
 """Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
 
@@ -87,7 +92,7 @@ def fit_mixture(features: Features, *, axes: int, components: int, seed: int) ->
 @dataclass(frozen=True, slots=True)
 class FittedViews:
     views: Views
-    """All of one weight."""
+    """Of `FIRST_WEIGHTS`."""
     held_out: Mapping[str, Floats]
     """View -> (n,): standing of each photograph by the folds without it."""
     tried: tuple[MixtureChoice, ...]
@@ -121,7 +126,7 @@ def fit_views(traces: Traces, standard: Traces, chosen: Mapping[str, MixtureChoi
         scale = _scale(name, features)
         axes, components = chosen[name].axes, chosen[name].components
         mixture = fit_mixture(features / scale, axes=axes, components=components, seed=seed)
-        views[name] = _view(mixture, scale, mixture.log_likelihood(getattr(standard, name) / scale))
+        views[name] = _view(name, mixture, scale, mixture.log_likelihood(getattr(standard, name) / scale))
     return Views(**views)
 
 
@@ -141,7 +146,7 @@ def _choose(
         raise ValueError(f"{len(features)} photographs are too few to fit a mixture on")
     axes, components = max(held_out, key=lambda configuration: held_out[configuration].mean())
     best = held_out[axes, components]
-    view = _view(fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, best)
+    view = _view(name, fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, best)
     tried = [MixtureChoice(name, *configuration, float(rows.mean())) for configuration, rows in held_out.items()]
     return view, view.standardised(best), tried
 
@@ -153,13 +158,14 @@ def _scale(name: str, features: Features) -> Floats:
     return np.asarray(features.std(0, dtype=np.float64) + 1e-6)
 
 
-def _view(mixture: Mixture, scale: Floats, held_out: Floats) -> View:
-    location, deviation, weight = np.median(held_out), spread(held_out), 1 / len(VIEWS)
+def _view(name: str, mixture: Mixture, scale: Floats, held_out: Floats) -> View:
+    location, deviation, weight = np.median(held_out), spread(held_out), FIRST_WEIGHTS[name]
     return View(mixture, scale, np.array([location]), np.array([deviation]), np.array([weight]))
 
 
 def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
-    """`views`, each weighing the inverse of the mean square by which a photograph's standing changes with its history.
+    """`views`, of which the two of self-descriptions share their part by how little handling changes what they say: by
+    the inverse of the mean square by which a photograph's standing changes with its history.
 
     As measurements of different precision are averaged; the error here is handling, which says nothing of how an image
     was formed (ADR 13). Both are of the same photographs, row by row, that neither were fitted on nor calibrate; where
@@ -167,14 +173,15 @@ def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
     """
     if not len(found.embedding):
         return views
-    changes = {
-        name: view.standing(getattr(handled, name)) - view.standing(getattr(found, name))
-        for name, view in views.by_name.items()
-    }
-    weights = {name: 1 / max(float((change**2).mean()), LEAST_CHANGE) for name, change in changes.items()}
-    if not np.isfinite(list(weights.values())).all():
+    stability = {}
+    for name in SELF_DESCRIPTION:
+        view: View = getattr(views, name)
+        change = view.standing(getattr(handled, name)) - view.standing(getattr(found, name))
+        stability[name] = 1 / max(float((change**2).mean()), LEAST_CHANGE)
+    if not np.isfinite(list(stability.values())).all():
         raise ValueError("a photograph that views are weighed by has features that are not finite")
-    return views.weighing(weights)
+    share = sum(views.weights[name] for name in SELF_DESCRIPTION) / sum(stability.values())
+    return views.weighing(views.weights | {name: share * value for name, value in stability.items()})
 
 
 def fit_one_class(
