@@ -32,7 +32,7 @@ WITHOUT_PICTURE = {"item", "appeal", "dispute", "upload"}
 
 NAMED = "simulated_iso100.jpg"
 
-SURE = '{"samples": {"not_camera_fpr": 0.02, "unsure_fpr": 0.6}}'
+SURE = '{"samples": {"not_camera_fpr": 0.02, "unsure_fpr": 0.8}}'
 """Thresholds that ask about most of the samples."""
 
 COLOURS = 256
