@@ -140,13 +140,16 @@ class Cluster:
 
     @contextmanager
     def frozen(self, *processes: psutil.Process) -> Iterator[None]:
-        """SIGSTOP, then SIGCONT."""
+        """SIGSTOP, then SIGCONT: parents, which come first in `processes`, go on last and find their children awake.
+
+        Triton gives up a Python stub that it finds without an answer, and does not start it again.
+        """
         for process in processes:
             process.suspend()
         try:
             yield
         finally:
-            for process in processes:
+            for process in reversed(processes):
                 if process.is_running():
                     process.resume()
 
