@@ -31,7 +31,8 @@ FOLDS = 4
 FIRST_WEIGHTS = {"embedding": 0.5, "means": 0.25, "deviations": 0.25}
 """Of views: what the encoder says and how pixels follow from their neighbours count alike (ADR 11)."""
 
-SELF_DESCRIPTION = ("means", "deviations")
+OF_SELF_DESCRIPTION = ("means", "deviations")
+"""Views that share what is not the encoder's."""
 
 LEAST_CHANGE = 1e-3
 """Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
@@ -174,13 +175,13 @@ def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
     if not len(found.embedding):
         return views
     stability = {}
-    for name in SELF_DESCRIPTION:
+    for name in OF_SELF_DESCRIPTION:
         view: View = getattr(views, name)
         change = view.standing(getattr(handled, name)) - view.standing(getattr(found, name))
         stability[name] = 1 / max(float((change**2).mean()), LEAST_CHANGE)
     if not np.isfinite(list(stability.values())).all():
         raise ValueError("a photograph that views are weighed by has features that are not finite")
-    share = sum(views.weights[name] for name in SELF_DESCRIPTION) / sum(stability.values())
+    share = sum(views.weights[name] for name in OF_SELF_DESCRIPTION) / sum(stability.values())
     return views.weighing(views.weights | {name: share * value for name, value in stability.items()})
 
 

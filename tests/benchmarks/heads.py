@@ -117,7 +117,7 @@ def make_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
     """What features of a one-class model are chosen by, as no AI image is involved: how well a linear discriminant
     tells makes on sources that it was not fitted on (balanced accuracy); how well a mixture tells held-out photographs
     after re-encoding from the same as found (AUROC; the nearer to 0.5 the better); and the mean square by which random
-    histories change a photograph's standing, which weighs the views (`retrain/fit.by_stability`)."""
+    histories change a photograph's standing, which weighs means against deviations (`retrain/fit.by_stability`)."""
     makes, sources = (np.array([getattr(crop, name) for crop in data.crops]) for name in ("make", "source"))
     known = [
         make
