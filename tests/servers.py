@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,6 +35,14 @@ TEMPLATE = "migrated"
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps a file system in memory
 ROOM = 2 * 2**30  # bytes
+
+
+def kill_network(server: TritonServer, network: str) -> None:
+    """SIGKILL to the process that computes this network for Triton, as the kernel sends it when memory runs out."""
+    for child in psutil.Process(server.process.pid).children(recursive=True):
+        with suppress(psutil.ZombieProcess):  # killed before: Triton has not asked after it
+            if any(network in argument for argument in child.cmdline()):
+                child.kill()
 
 
 def settings_for(*servers: Server, **environment: str) -> Settings:

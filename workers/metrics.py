@@ -32,6 +32,7 @@ DELIVERIES = Counter("lenswatch_webhook_deliveries_total", "Tries to deliver a w
 RECONCILED = Gauge(
     "lenswatch_reconciled_keys", "Keys of a bucket, by how the ledger agrees", ["bucket", "finding"], **_LATEST
 )
+REVIVED_NETWORKS = Counter("lenswatch_revived_networks_total", "Networks loaded anew in Triton", ["network"])
 EXPIRED_ROWS = Counter("lenswatch_expired_rows_total", "Rows removed by retention", ["table"])
 LANE_DEPTH = Gauge("lenswatch_lane_depth", "Work waiting, by lane and by where it waits", ["lane", "place"], **_LATEST)
 LANE_AGE = Gauge("lenswatch_lane_oldest_seconds", "Age of the oldest upload without a verdict", ["lane"], **_LATEST)

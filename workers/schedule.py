@@ -27,6 +27,11 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(run_every=30),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 30},
     },
+    "networks whose process died in Triton are loaded anew": {
+        "task": "revive_networks",
+        "schedule": schedule(run_every=15),
+        "options": {"queue": queue_name(MAINTENANCE), "expires": 15},
+    },
     "every hour's scores are compared with the reference": {
         "task": "snapshot_drift",
         "schedule": crontab(minute=5),

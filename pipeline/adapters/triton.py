@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ Arrays = list[NDArray[Any]]
 
 ENCODER, BINARY = "sdaie_encoder", "sdaie_binary"
 ENCODER_OUTPUTS, BINARY_OUTPUTS = ("EMBEDDING", "PATCH_FEATURES", "EXIF"), ("AI_PROBABILITY",)
+OUTPUTS = {ENCODER: ENCODER_OUTPUTS, BINARY: BINARY_OUTPUTS}
+
+STUB_DIED = re.compile(r"Stub process .* is not healthy")
+"""What Triton answers from then on where the Python process of a model has died. It starts none anew (since 24.06), and
+calls the model ready all the same (server#8604)."""
+
 CALLBACK_GRACE = 2.0
 """s that gRPC gets to report a deadline that has passed."""
 
@@ -88,6 +95,36 @@ class TritonClient:
         except InferenceServerException:
             return False
 
+    def revive(self, model: str, version: int) -> bool:
+        """Load a model anew where this version of it is not loaded, or its process has died. True: it was, and answers.
+
+        Its other versions are away for the seconds that loading takes. Raises DetectorUnavailable where Triton does not
+        answer, for another reason or after loading.
+        """
+        if self.ready(model, version):
+            try:
+                self.rehearse(model, version)
+                return False
+            except DetectorUnavailable as error:
+                if not STUB_DIED.search(str(error)):
+                    raise
+            self.unload(model)  # loading alone leaves a version as it is whose files did not change
+        self.load(model)
+        self.rehearse(model, version)
+        return True
+
+    def rehearse(self, model: str, version: int) -> None:
+        """Ask for the answer to two patches of noise, and forget it. Raises what `infer` does."""
+        noise = np.random.default_rng(0).integers(0, 256, (2, PATCH_SIZE, PATCH_SIZE, 3), dtype=np.uint8)
+        self.infer(model, version, noise, OUTPUTS[model])
+
+    def unload(self, model: str) -> None:
+        """Take all versions of a model out of service. Raises DetectorUnavailable."""
+        try:
+            self._client.unload_model(model, client_timeout=10 * self._timeout)
+        except InferenceServerException as error:
+            raise DetectorUnavailable(f"{model} does not unload: {error.message()}") from error
+
     def close(self) -> None:
         self._client.close()
 
@@ -109,6 +146,12 @@ class TritonDetector:
         )
 
 
+def networks_of(versions: Iterable[ModelVersion]) -> list[tuple[str, int]]:
+    """Triton's models, and which versions of them, that these versions of ours pin. Sorted, each once."""
+    pinned = [((ENCODER, one.encoder_version), (BINARY, one.binary_version)) for one in versions]
+    return sorted({network for pair in pinned for network in pair})
+
+
 class TritonRepository:
     """The folder of models that Triton serves; a release's networks become new numeric versions in it."""
 
@@ -127,8 +170,7 @@ class TritonRepository:
         version = self._find(model, source) or self._add(model, source)
         if not self._client.ready(model, version):
             self._client.load(model)
-        noise = np.random.default_rng(0).integers(0, 256, (2, PATCH_SIZE, PATCH_SIZE, 3), dtype=np.uint8)
-        self._client.infer(model, version, noise, ENCODER_OUTPUTS if model == ENCODER else BINARY_OUTPUTS)
+        self._client.rehearse(model, version)
         return version
 
     def _versions(self, model: str) -> list[int]:

@@ -82,6 +82,10 @@ class Cluster:
             if not process.alive:
                 time.sleep(RESTART_DELAY)
                 process.start()
+        for server in self.stack.servers:
+            if server.running and not server.process.alive:
+                time.sleep(RESTART_DELAY)
+                server.launch()  # whoever needs it waits, as for any server that is away
 
     @property
     def api_key(self) -> str:
@@ -142,7 +146,7 @@ class Cluster:
     def frozen(self, *processes: psutil.Process) -> Iterator[None]:
         """SIGSTOP, then SIGCONT: parents, which come first in `processes`, go on last and find their children awake.
 
-        Triton gives up a Python stub that it finds without an answer, and does not start it again.
+        Triton aborts where it goes on first and finds the lock of a stub that still stands (`lock_exception`, 2.51).
         """
         for process in processes:
             process.suspend()

@@ -16,6 +16,7 @@ from pipeline.adapters.triton import BINARY, BINARY_OUTPUTS, TritonClient
 from pipeline.errors import DetectorUnavailable
 from tests.chaos.cluster import Cluster
 from tests.chaos.proxy import Mood
+from tests.servers import kill_network
 
 Fault = Callable[[Cluster], None]
 
@@ -197,6 +198,13 @@ def triton_killed(cluster: Cluster) -> None:
 def triton_hangs(cluster: Cluster) -> None:
     with cluster.frozen(*_tree(cluster.stack.triton.process.pid)):
         cluster.rest(12)
+
+
+@fault("a network's process killed in Triton")
+def network_killed(cluster: Cluster) -> None:
+    """What the kernel does when memory runs out. Triton starts it not again, and calls itself ready."""
+    kill_network(cluster.stack.triton, BINARY)
+    cluster.rest(3)
 
 
 @fault("Triton's queue is full")

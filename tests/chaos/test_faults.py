@@ -1,4 +1,4 @@
-"""A short set of `make chaos`: three faults under a small load."""
+"""A short set of `make chaos`: four faults under a small load."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ def cluster():
             yield cluster
 
 
-@pytest.mark.parametrize("fault", ["worker killed while it waits for Triton", "consumer killed", "Redis restarted"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "worker killed while it waits for Triton",
+        "a network's process killed in Triton",
+        "consumer killed",
+        "Redis restarted",
+    ],
+)
 def test_every_acknowledged_event_ends_in_one_answer(cluster, fault):
     row = run(cluster, fault, count=COUNT, rate=RATE, seed=1)
     assert row.kept, row

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.local import LocalDetector
-from pipeline.adapters.triton import BINARY, ENCODER, TritonClient, TritonDetector, TritonRepository
+from pipeline.adapters.triton import BINARY, ENCODER, TritonClient, TritonDetector, TritonRepository, networks_of
 from pipeline.errors import DetectorUnavailable
 from pipeline.records import ModelVersion, Patches
 from pipeline.release import Release
 from pipeline.settings import DEFAULT_RELEASE, Settings, TritonSettings
-from tests.servers import settings_for
+from tests.servers import kill_network, settings_for
 
 TOLERANCE = 1e-4
 """Both compute in fp32; only the order of additions may differ."""
@@ -92,6 +92,33 @@ def test_new_weights_become_a_new_version_and_the_old_one_stays(repository, clie
 def test_a_version_that_does_not_exist_is_unavailable(client):
     with pytest.raises(DetectorUnavailable, match="version 99"):
         client.infer(BINARY, 99, image(1).pixels, ["AI_PROBABILITY"])
+
+
+@pytest.mark.parametrize("network", [ENCODER, BINARY])
+def test_a_network_whose_process_died_is_loaded_anew(triton_server, client, model, network):
+    assert not client.revive(network, 1)
+    kill_network(triton_server, network)
+    with pytest.raises(DetectorUnavailable, match="is not healthy"):
+        TritonDetector(client).detect(image(2), model)
+    assert client.ready(network, 1)  # Triton's word
+    assert client.revive(network, 1)
+    assert_equal(TritonDetector(client).detect(image(2), model), LocalDetector(DEFAULT_RELEASE).detect(image(2), model))
+
+
+def test_a_network_that_is_not_loaded_is_loaded(client, model):
+    client.unload(BINARY)
+    assert not client.ready(BINARY, model.binary_version)
+    assert client.revive(BINARY, model.binary_version)
+
+
+def test_what_no_loading_mends_is_unavailable(client):
+    with pytest.raises(DetectorUnavailable, match="version 99"):
+        client.revive(BINARY, 99)
+
+
+def test_versions_share_networks():
+    versions = [ModelVersion(number, "any", 1, binary, "") for number, binary in enumerate((1, 2, 2))]
+    assert networks_of(versions) == [(BINARY, 1), (BINARY, 2), (ENCODER, 1)]
 
 
 def test_no_server_is_unavailable_within_the_deadline():

@@ -27,12 +27,21 @@ class ProcessFailed(RuntimeError):
     """A child process ended early or did not become ready; carries the end of its log."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback TCP port that nothing listens on now."""
+    """A loopback TCP port that nothing listens on now, and that this process has not been given before.
+
+    A server that was given one may not listen yet when the next one asks.
+    """
     for _ in range(1000):
         port = random.choice(LOCAL_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind((LOOPBACK, port))
+            _given.add(port)
             return port
     raise ProcessFailed(f"no free loopback port in {LOCAL_PORTS}")
 

@@ -52,6 +52,11 @@ class Server(ABC):
             raise ProcessFailed(f"{self.name} was not started")
         return self._process
 
+    @property
+    def running(self) -> bool:
+        """Launched and not stopped; whether its process still lives, `process.alive` says."""
+        return self._process is not None
+
     def launch(self) -> None:
         """Start the process and return at once, so that several servers start side by side."""
         self.data.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Watching: uploads that were forgotten, scores that drift, and buckets that say something else than the ledger."""
+"""Watching: forgotten uploads, networks that died, scores that drift, buckets that contradict the ledger."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 from celery import shared_task
 
+from pipeline.errors import DetectorUnavailable
 from pipeline.records import Lane, Upload
 from pipeline.settings import WorkerSettings
 from pipeline.store import Transaction
@@ -70,6 +71,23 @@ def _resend(task: PipelineTask, claim: Claim, most: int | None = None) -> int:
         sent += len(uploads)
         if len(uploads) < RESEND_BATCH:
             return sent
+
+
+@shared_task(name="revive_networks", base=PipelineTask, bind=True)
+def revive_networks(self: PipelineTask) -> None:
+    """Load networks anew that an alias serves and whose process died: Triton neither does it nor says so."""
+    from pipeline.adapters.triton import networks_of
+
+    deps = self.dependencies
+    for network, version in networks_of(deps.registry.get(name) for name in deps.registry.aliases().values()):
+        try:
+            revived = deps.triton.revive(network, version)
+        except DetectorUnavailable as error:  # away or busy: uploads wait, and say so themselves
+            log.warning("network_silent", network=network, version=version, error=str(error))
+            continue
+        if revived:
+            metrics.REVIVED_NETWORKS.labels(network).inc()
+            log.error("network_revived", network=network, version=version)
 
 
 @shared_task(name="snapshot_drift", base=PipelineTask, bind=True)
