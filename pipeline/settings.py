@@ -102,6 +102,8 @@ class TritonSettings(BaseModel):
     """PEM file of the CA that signed its certificate. None: the public ones that gRPC brings."""
     priority: Literal[1, 2] = 1
     """Requests of 2 wait for those of 1. `lenswatch worker` takes 2 where it does not work on the live lane."""
+    revive: bool = True
+    """Load a network of the champion anew that died. Off where several Tritons stand behind one address."""
     model_repository: Path = Path("/models")
     """The folder that Triton serves and `lenswatch models publish` writes."""
 

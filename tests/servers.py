@@ -39,10 +39,14 @@ ROOM = 2 * 2**30  # bytes
 
 def kill_network(server: TritonServer, network: str) -> None:
     """SIGKILL to the process that computes this network for Triton, as the kernel sends it when memory runs out."""
+    killed = 0
     for child in psutil.Process(server.process.pid).children(recursive=True):
         with suppress(psutil.ZombieProcess):  # killed before: Triton has not asked after it
             if any(network in argument for argument in child.cmdline()):
                 child.kill()
+                killed += 1
+    if not killed:
+        raise AssertionError(f"no process computes {network}")
 
 
 def settings_for(*servers: Server, **environment: str) -> Settings:

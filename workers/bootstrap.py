@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from workers.app import LenswatchApp
     from workers.openid import OpenIdProvider
 
+WATCH_TIMEOUT = 5.0
+"""s; loading may take ten times as long."""
+
 
 class SystemClock:
     """Implements `ports.Clock`."""
@@ -86,6 +89,16 @@ class Dependencies:
         from pipeline.adapters.triton import TritonClient
 
         client = TritonClient(self.settings.triton)
+        self._opened.callback(client.close)
+        return client
+
+    @cached_property
+    def triton_watch(self) -> TritonClient:
+        """For asking whether networks live: not as patient as with an image, and ahead of those that can wait."""
+        from pipeline.adapters.triton import TritonClient
+
+        hasty = {"timeout": min(self.settings.triton.timeout, WATCH_TIMEOUT), "priority": 1}
+        client = TritonClient(self.settings.triton.model_copy(update=hasty))
         self._opened.callback(client.close)
         return client
 

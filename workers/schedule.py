@@ -27,7 +27,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(run_every=30),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 30},
     },
-    "networks whose process died in Triton are loaded anew": {
+    "networks of the champion that died in Triton are loaded anew": {
         "task": "revive_networks",
         "schedule": schedule(run_every=15),
         "options": {"queue": queue_name(MAINTENANCE), "expires": 15},

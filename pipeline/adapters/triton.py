@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,9 @@ ENCODER, BINARY = "sdaie_encoder", "sdaie_binary"
 ENCODER_OUTPUTS, BINARY_OUTPUTS = ("EMBEDDING", "PATCH_FEATURES", "EXIF"), ("AI_PROBABILITY",)
 OUTPUTS = {ENCODER: ENCODER_OUTPUTS, BINARY: BINARY_OUTPUTS}
 
-STUB_DIED = re.compile(r"Stub process .* is not healthy")
+STUB_DIED = re.compile(r"Stub process.* is not healthy|Failed to obtain the health mutex")
 """What Triton answers from then on where the Python process of a model has died. It starts none anew (since 24.06), and
-calls the model ready all the same (server#8604)."""
+calls itself ready all the same (server#8604), and in 2.51 the model, too."""
 
 CALLBACK_GRACE = 2.0
 """s that gRPC gets to report a deadline that has passed."""
@@ -90,24 +90,32 @@ class TritonClient:
             raise DetectorUnavailable(f"{model} does not load: {error.message()}") from error
 
     def ready(self, model: str, version: int) -> bool:
+        """Whether Triton says so; False where it says nothing."""
+        try:
+            return self._is_ready(model, version)
+        except DetectorUnavailable:
+            return False
+
+    def _is_ready(self, model: str, version: int) -> bool:
         try:
             return bool(self._client.is_model_ready(model, str(version), client_timeout=self._timeout))
-        except InferenceServerException:
-            return False
+        except InferenceServerException as error:
+            raise DetectorUnavailable(f"{model} version {version}: {error}") from error
 
     def revive(self, model: str, version: int) -> bool:
         """Load a model anew where this version of it is not loaded, or its process has died. True: it was, and answers.
 
         Its other versions are away for the seconds that loading takes. Raises DetectorUnavailable where Triton does not
-        answer, for another reason or after loading.
+        answer, for another reason or after loading, and DetectorConfused where the answer is not finite.
         """
-        if self.ready(model, version):
-            try:
-                self.rehearse(model, version)
-                return False
-            except DetectorUnavailable as error:
-                if not STUB_DIED.search(str(error)):
-                    raise
+        try:
+            self.rehearse(model, version)
+            return False
+        except DetectorUnavailable as error:
+            died = STUB_DIED.search(str(error))
+            if not died and self._is_ready(model, version):
+                raise
+        if died:
             self.unload(model)  # loading alone leaves a version as it is whose files did not change
         self.load(model)
         self.rehearse(model, version)
@@ -144,12 +152,6 @@ class TritonDetector:
             encoder=EncoderOutput(embedding=embedding, patch_features=patch_features, exif=exif),
             ai_probability=float(probability[0]),
         )
-
-
-def networks_of(versions: Iterable[ModelVersion]) -> list[tuple[str, int]]:
-    """Triton's models, and which versions of them, that these versions of ours pin. Sorted, each once."""
-    pinned = [((ENCODER, one.encoder_version), (BINARY, one.binary_version)) for one in versions]
-    return sorted({network for pair in pinned for network in pair})
 
 
 class TritonRepository:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.adapters.local import LocalDetector
-from pipeline.adapters.triton import BINARY, ENCODER, TritonClient, TritonDetector, TritonRepository, networks_of
+from pipeline.adapters.triton import BINARY, ENCODER, TritonClient, TritonDetector, TritonRepository
 from pipeline.errors import DetectorUnavailable
 from pipeline.records import ModelVersion, Patches
 from pipeline.release import Release
@@ -114,11 +114,6 @@ def test_a_network_that_is_not_loaded_is_loaded(client, model):
 def test_what_no_loading_mends_is_unavailable(client):
     with pytest.raises(DetectorUnavailable, match="version 99"):
         client.revive(BINARY, 99)
-
-
-def test_versions_share_networks():
-    versions = [ModelVersion(number, "any", 1, binary, "") for number, binary in enumerate((1, 2, 2))]
-    assert networks_of(versions) == [(BINARY, 1), (BINARY, 2), (ENCODER, 1)]
 
 
 def test_no_server_is_unavailable_within_the_deadline():

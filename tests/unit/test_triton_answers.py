@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from pipeline.adapters.triton import BINARY, TritonClient
+from pipeline.adapters.triton import BINARY, STUB_DIED, TritonClient
 from pipeline.errors import DetectorConfused, DetectorUnavailable, RetryableError
 from pipeline.settings import TritonSettings
 
@@ -45,6 +45,19 @@ def test_numbers_that_are_not_finite_may_be_the_images_fault(ask, value):
     with pytest.raises(DetectorConfused) as caught:
         ask(Answer(value))
     assert not isinstance(caught.value, RetryableError)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Stub process 'sdaie_binary_0' is not healthy.",
+        "Stub process is not healthy.",
+        "Failed to obtain the health mutex.",
+    ],
+)
+def test_what_triton_says_of_a_dead_network(message):
+    """In 2.51 (its Python backend's strings); the first was seen, the others are rarer."""
+    assert STUB_DIED.search(f"Failed to process the request(s), message: {message}")
 
 
 @pytest.mark.parametrize(

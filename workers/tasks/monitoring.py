@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 from celery import shared_task
 
-from pipeline.errors import DetectorUnavailable
+from pipeline.errors import DetectorConfused, DetectorUnavailable, NotFound
 from pipeline.records import Lane, Upload
 from pipeline.settings import WorkerSettings
 from pipeline.store import Transaction
@@ -75,19 +75,26 @@ def _resend(task: PipelineTask, claim: Claim, most: int | None = None) -> int:
 
 @shared_task(name="revive_networks", base=PipelineTask, bind=True)
 def revive_networks(self: PipelineTask) -> None:
-    """Load networks anew that an alias serves and whose process died: Triton neither does it nor says so."""
-    from pipeline.adapters.triton import networks_of
+    """Load networks of the champion anew whose process died: Triton neither does it nor says so."""
+    from pipeline.adapters.triton import BINARY, ENCODER  # gRPC: only in processes that use it
 
     deps = self.dependencies
-    for network, version in networks_of(deps.registry.get(name) for name in deps.registry.aliases().values()):
-        try:
-            revived = deps.triton.revive(network, version)
-        except DetectorUnavailable as error:  # away or busy: uploads wait, and say so themselves
-            log.warning("network_silent", network=network, version=version, error=str(error))
-            continue
-        if revived:
-            metrics.REVIVED_NETWORKS.labels(network).inc()
-            log.error("network_revived", network=network, version=version)
+    lock = deps.redis.lock("revive_networks", timeout=deps.settings.worker.task_time_limit, blocking=False)
+    if not deps.settings.triton.revive or not lock.acquire():  # one at a time: a second would unload what is loaded
+        return
+    try:
+        champion = deps.registry.resolve("champion")
+        for network, version in ((ENCODER, champion.encoder_version), (BINARY, champion.binary_version)):
+            revived = deps.triton_watch.revive(network, version)
+            metrics.REVIVED_NETWORKS.labels(network).inc(revived)
+            if revived:
+                log.error("network_revived", network=network, version=version)
+    except NotFound:
+        pass  # nothing is published yet
+    except (DetectorUnavailable, DetectorConfused) as error:  # away, busy or broken: uploads say so themselves
+        log.warning("network_silent", error=str(error))
+    finally:
+        lock.release()
 
 
 @shared_task(name="snapshot_drift", base=PipelineTask, bind=True)
