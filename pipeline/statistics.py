@@ -9,22 +9,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import cooccurrence, self_description
+from pipeline import cooccurrence, periods, self_description
 from pipeline.records import SELF_DESCRIPTION_DIM
 
 SCALES = 2
 COOCCURRENCES = SCALES * cooccurrence.DIMENSIONS
-DIMENSIONS = COOCCURRENCES + SELF_DESCRIPTION_DIM
+RESIDUALS = COOCCURRENCES + SCALES * periods.DIMENSIONS
+DIMENSIONS = RESIDUALS + SELF_DESCRIPTION_DIM
 
-SELF_DESCRIPTION = slice(COOCCURRENCES, DIMENSIONS)
+SELF_DESCRIPTION = slice(RESIDUALS, DIMENSIONS)
 """Where the self-description lies."""
 
 
 def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (DIMENSIONS,): co-occurrences, then self-descriptions, each of the
-    patches and of the `halved` ones."""
-    scales = (patches, halved(patches))
-    return np.concatenate([part.describe(pixels) for part in (cooccurrence, self_description) for pixels in scales])
+    """uint8 RGB (n, 64, 64, 3), n >= 1 -> float32 (DIMENSIONS,): co-occurrences, then periods, then self-descriptions,
+    each of the patches and of the `halved` ones."""
+    scales, parts = (patches, halved(patches)), (cooccurrence, periods, self_description)
+    return np.concatenate([part.describe(pixels) for part in parts for pixels in scales])
 
 
 def halved(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:

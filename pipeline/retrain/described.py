@@ -19,7 +19,7 @@ from pipeline.statistics import SELF_DESCRIPTION, describe
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
 
-FORMAT = 4
+FORMAT = 5
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 PATCHES = 16

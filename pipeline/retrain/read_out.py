@@ -18,8 +18,8 @@ from pipeline.retrain.described import HISTORIES, Described, balance
 
 Floats = NDArray[np.float64]
 
-FORMAT = 4
-"""Of `read_out.npz`: since 2 with `handling`, since 3 with self-descriptions, since 4 at two scales."""
+FORMAT = 5
+"""Of `read_out.npz`: since 2 with `handling`, 3 with self-descriptions, 4 at two scales, 5 with periods."""
 
 PENALTY = 0.1
 """L2, in variances of a standardised statistic. Chosen on left-out generator families and phones (docs/train.md)."""

@@ -22,7 +22,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
-from pipeline import cooccurrence
+from pipeline import cooccurrence, periods
 from pipeline.cooccurrence import GROUPS
 from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import measure
@@ -31,7 +31,7 @@ from pipeline.retrain.described import VERSIONS, Described
 from pipeline.retrain.fit import by_stability, choose_views, fit_mixture, spread
 from pipeline.retrain.unseen import FAMILIES, folds, images_of, mean_by, photo_features, read_out_probability
 from pipeline.self_description import DIMENSIONS as ONE_SCALE
-from pipeline.statistics import COOCCURRENCES, SCALES
+from pipeline.statistics import COOCCURRENCES, RESIDUALS, SCALES
 from workers.cli.read_out import described_folders
 
 Floats = NDArray[np.float64]
@@ -78,6 +78,7 @@ FEATURES: dict[str, Callable[[Described], NDArray[np.float32]]] = {
     "self-description, means alone": lambda data: parts(data).means.reshape(*data.network.shape, -1),
     "self-description, deviations alone": lambda data: parts(data).deviations.reshape(*data.network.shape, -1),
     "residual statistics": lambda data: data.statistics[..., :COOCCURRENCES],
+    "periods": lambda data: data.statistics[..., COOCCURRENCES:RESIDUALS],
 }
 """Only the first is learned across images."""
 
@@ -169,12 +170,12 @@ def group_columns(groups: set[int], parts: set[str]) -> NDArray[np.bool_]:
     neighbours = (size - 63) // 2
     kinds = np.repeat(["along", "across", "colours"], [neighbours, neighbours, 63])
     scale = np.concatenate([np.isin(kinds, list(parts)) & (group in groups) for group in range(GROUPS)])
-    return np.concatenate([*[scale] * SCALES, np.ones(SCALES * ONE_SCALE, dtype=bool)])
+    return np.concatenate([*[scale] * SCALES, np.ones(SCALES * (periods.DIMENSIONS + ONE_SCALE), dtype=bool)])
 
 
 def at_scale(number: int) -> NDArray[np.bool_]:
     """Columns of one scale."""
-    parts = (cooccurrence.DIMENSIONS, ONE_SCALE)
+    parts = (cooccurrence.DIMENSIONS, periods.DIMENSIONS, ONE_SCALE)
     return np.concatenate([np.repeat(np.arange(SCALES) == number, part) for part in parts])
 
 
@@ -183,10 +184,14 @@ READ_OUT: dict[str, Callable[[Described], Described]] = {
     "as shipped": lambda data: data,
     "full size alone": only(at_scale(0)),
     "half size alone": only(at_scale(1)),
-    "without the self-description": lambda data: replace(data, statistics=data.statistics[..., :COOCCURRENCES]),
+    "without the self-description": lambda data: replace(data, statistics=data.statistics[..., :RESIDUALS]),
+    "without periods": lambda data: replace(
+        data, statistics=np.delete(data.statistics, np.s_[COOCCURRENCES:RESIDUALS], axis=-1)
+    ),
+    "periods alone": lambda data: replace(data, statistics=data.statistics[..., COOCCURRENCES:RESIDUALS]),
     "the self-description alone": lambda data: replace(data, statistics=data.self_descriptions),
     "without histograms of the three colours": only(group_columns(EVERY, ALL - {"colours"})),
-    "colours alone": only(group_columns(EVERY, {"colours"})),
+    "without histograms of neighbours": only(group_columns(EVERY, {"colours"})),
     "without third-order residuals": only(group_columns(EVERY - {2}, ALL)),
     "without the square 3x3 residual": only(group_columns(EVERY - {3}, ALL)),
     "without residuals of colour differences": only(group_columns(EVERY - {4}, ALL)),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline import cooccurrence, self_description
+from pipeline import cooccurrence, periods, self_description
 from pipeline.records import SELF_DESCRIPTION_DIM
-from pipeline.statistics import COOCCURRENCES, DIMENSIONS, SELF_DESCRIPTION, describe, halved
+from pipeline.statistics import COOCCURRENCES, DIMENSIONS, RESIDUALS, SELF_DESCRIPTION, describe, halved
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,14 @@ def test_halved_is_the_mean_of_two_by_two_pixels(noise):
     assert abs((half - means).mean()) < 0.01  # halves do not all go up: that would brighten every image
 
 
-def test_both_parts_at_both_scales(noise):
+def test_every_part_at_both_scales(noise):
     described, half = describe(noise), halved(noise)
     assert described.shape == (DIMENSIONS,)
     assert described.dtype == np.float32
     assert len(described[SELF_DESCRIPTION]) == SELF_DESCRIPTION_DIM
     for found, part in (
         (described[:COOCCURRENCES], cooccurrence),
+        (described[COOCCURRENCES:RESIDUALS], periods),
         (described[SELF_DESCRIPTION], self_description),
     ):
         np.testing.assert_array_equal(found, [*part.describe(noise), *part.describe(half)])
