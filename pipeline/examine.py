@@ -14,7 +14,7 @@ from pipeline.ports import Detector, ExifReader, OneClassScorer
 from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
 from pipeline.settings import LimitSettings
-from pipeline.statistics import SELF_DESCRIPTION, describe
+from pipeline.statistics import describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +47,13 @@ class Examiner:
             with _timed(timings, "detect"):
                 output = self.detector.detect(patches, model)
             with _timed(timings, "score"):
-                statistics = describe(patches.pixels)
-                score = scorer.score(output, patches, statistics, exif)
+                description = describe(patches.pixels)
+                score = scorer.score(output, patches, description, exif)
         except RejectedUpload as error:
             return replace(found, rejected=error.reason, detail=error.detail)
         except NotApplicable as error:
             return replace(found, not_applicable=error.reason)
-        found = replace(found, embedding=output.encoder.embedding, self_description=statistics[SELF_DESCRIPTION])
+        found = replace(found, embedding=output.encoder.embedding, self_description=description.self_description)
         return replace(found, score=score)
 
 

@@ -8,17 +8,11 @@ image's size several times. Nothing is learned.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 PERIOD = 8
 """px: of the longest repetition that is looked for. All others divide it."""
-
-TOGETHER = 16
-"""Patches whose magnitudes are averaged, place by place. The fewer they are, the more of an amplitude is chance. An
-image of many patches is looked at sixteen by sixteen, as its amplitudes would be small for its size alone."""
 
 TRUNCATION = 3.0
 """Of a magnitude, in mean magnitudes: edges weigh no more."""
@@ -44,13 +38,10 @@ def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 RGB (n, h, w, 3), n >= 1, sides of 10 px at least -> float32 (42,): logarithms of amplitudes, as shares of
     the mean magnitude, for each of red, green and blue.
 
-    Patches have to lie on one grid of whole `PERIOD`s, as `patches.cut` lays it; where it begins changes little.
+    Patches have to lie on one grid of whole `PERIOD`s; where it begins changes little. The fewer they are, the more of
+    an amplitude is chance.
     """
-    spare = max(0, len(patches) - TOGETHER)
-    starts = np.linspace(0, spare, math.ceil(len(patches) / TOGETHER)).round().astype(int)
-    windows = [patches[start : start + TOGETHER] for start in starts]
-    amplitudes = np.mean([[_amplitudes(window[..., colour]) for colour in range(3)] for window in windows], axis=0)
-    return np.asarray(amplitudes, dtype=np.float32).ravel()
+    return np.concatenate([_amplitudes(patches[..., colour]) for colour in range(3)]).astype(np.float32)
 
 
 def _amplitudes(plane: NDArray[np.uint8]) -> NDArray[np.float64]:

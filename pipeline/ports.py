@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import (
+    Description,
     DetectorOutput,
     Examination,
     ExifFacts,
@@ -99,10 +100,8 @@ class Detector(Protocol):
 class OneClassScorer(Protocol):
     """A loaded `one_class.npz`, ready to score."""
 
-    def score(
-        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
-    ) -> Score:
-        """`statistics` are `pipeline.statistics.describe` of the patches."""
+    def score(self, output: DetectorOutput, patches: Patches, description: Description, exif: ExifFacts) -> Score:
+        """`description` is `pipeline.statistics.describe` of the patches."""
         ...
 
 

@@ -224,6 +224,16 @@ class Patches:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What is said of one image without a network (`pipeline.statistics`)."""
+
+    statistics: NDArray[np.float32] = field(repr=False)
+    """(1782,): what the binary head's read-out hears."""
+    self_description: NDArray[np.float32] = field(repr=False)
+    """(288,): what the one-class model sees, beside the embedding."""
+
+
+@dataclass(frozen=True, slots=True)
 class EncoderOutput:
     """What the SDAIE encoder says of one image."""
 

@@ -29,20 +29,13 @@ its coefficients tend to zero instead of to noise."""
 
 DIMENSIONS = 2 * 3 * len(PAIRS)
 
-AT_MOST = 16
-"""Patches that are described. The numbers of an image with many patches would scatter less than those of a small image,
-which would look strange for its size alone."""
-
 
 def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 RGB (n, side, side, 3), n >= 1 -> float32 (144,): of the coefficients, means over patches, then deviations.
 
-    Of more than `AT_MOST` patches, as many are taken, evenly spread.
-
     For each of green, red - green and blue - green: one coefficient for each of `PAIRS`.
     """
-    evenly = np.linspace(0, len(patches) - 1, min(len(patches), AT_MOST)).round().astype(int)
-    red, green, blue = (patches[evenly, ..., colour].astype(np.float64) for colour in range(3))
+    red, green, blue = (patches[..., colour].astype(np.float64) for colour in range(3))
     planes = (green, red - green, blue - green)
     coefficients = np.concatenate([_coefficients(plane) for plane in planes], axis=1)  # (n, 72)
     return np.concatenate([coefficients.mean(0), coefficients.std(0)]).astype(np.float32)

@@ -17,6 +17,7 @@ from pipeline.encoder.network import BinaryDetector, ExifHeads, SdaieEncoder
 from pipeline.encoder.pretext import Tag
 from pipeline.records import EncoderOutput
 from pipeline.settings import TrunkKind
+from pipeline.windows import windows
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -66,13 +67,20 @@ class BinaryRunner:
 
     @torch.inference_mode()
     def probability(self, patches: Sequence[Pixels]) -> list[float]:
-        """Probability in [0, 1] that each image is AI-generated; `patches` as for `SdaieRunner.embed`."""
+        """Probability in [0, 1] that each image is AI-generated; `patches` as for `SdaieRunner.embed`.
+
+        Of an image of many patches, log-odds are averaged over `windows`, where the paper looks at all at once.
+        """
         if not patches:
             return []
         lengths = _lengths(patches)
         features = _patch_features(self._trunk, patches, self._device)
-        logits: Tensor = self._detector.fc(self._detector.encoder.forward_tokens(features, lengths))
-        return [float(p) for p in logits.softmax(1)[:, 1]]
+        seen = [[image[window] for window in windows(len(image))] for image in features.split(lengths)]
+        every = [window for image in seen for window in image]
+        read = self._detector.encoder.forward_tokens(torch.cat(every), [len(window) for window in every])
+        logits: Tensor = self._detector.fc(read)
+        mean = torch.stack([of_image.mean(0) for of_image in logits.split([len(image) for image in seen])])
+        return [float(p) for p in mean.softmax(1)[:, 1]]
 
 
 def load_encoder(

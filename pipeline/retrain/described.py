@@ -14,16 +14,14 @@ from pipeline.one_class import Traces
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
-from pipeline.statistics import SELF_DESCRIPTION, describe
+from pipeline.statistics import describe
+from pipeline.windows import TOGETHER
 
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
 
 FORMAT = 5
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
-
-PATCHES = 16
-"""Patches of a crop: all of a crop of 256 px."""
 
 HISTORIES = 3
 """Random ones of each crop."""
@@ -131,7 +129,7 @@ def describe_crops(
     track: Callable[[Iterable[LabelledCrop]], Iterable[LabelledCrop]] = iter,
 ) -> Described:
     """Crops without a usable patch under one of the histories are left out. `track` may draw a progress bar."""
-    kept, statistics, embeddings, network, handling = [], [], [], [], []
+    kept, described, embeddings, network, handling = [], [], [], [], []
     for number, crop in enumerate(track(crops)):
         random = np.random.default_rng((seed, number))
         image = DecodedImage(crop.pixels, "JPEG")
@@ -139,21 +137,21 @@ def describe_crops(
         versions = [degrade(image, name) for name in STANDING]
         versions += [DecodedImage(pixels, "JPEG") for pixels, _ in histories]
         try:
-            patches = [cut(version, PATCHES) for version in versions]
+            patches = [cut(version, TOGETHER) for version in versions]
         except NotApplicable:
             continue
         looked_at = len(VERSIONS) if crop.weighs else len(STANDING)
         seen, probabilities = _networks(patches, looked_at, detector, model)
         kept.append(number)
-        statistics.append([describe(part.pixels) for part in patches])
+        described.append([describe(part.pixels) for part in patches])
         embeddings.append(seen)
         network.append(probabilities)
         handling.append([Handling.AS_MADE] * len(STANDING) + [kind for _, kind in histories])
     return Described(
         tuple(crops[number] for number in kept),
         np.array(kept, dtype=np.int64),
-        np.array(statistics),
-        np.array(statistics)[..., SELF_DESCRIPTION],
+        np.array([[of.statistics for of in versions] for versions in described]),
+        np.array([[of.self_description for of in versions] for versions in described]),
         np.array(embeddings),
         np.array(network),
         np.array(handling, dtype=np.int64),

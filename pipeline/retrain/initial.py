@@ -25,7 +25,7 @@ from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, 
 from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
-from pipeline.statistics import SELF_DESCRIPTION, describe
+from pipeline.statistics import describe
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -94,15 +94,15 @@ class Examined:
         pixels = np.concatenate([part.pixels for part in parts])[: self.limits.patch_budget]
         corners = np.concatenate([part.corners for part in parts])[: self.limits.patch_budget]
         output = self.detector.detect(Patches(pixels=pixels, corners=corners), self.model)
-        statistics = describe(pixels)
-        probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
-        handling = Handling(int(self.read_out.handling_probabilities(statistics).argmax()))
+        description = describe(pixels)
+        probability = float(self.read_out.probability(np.array(output.ai_probability), description.statistics))
+        handling = Handling(int(self.read_out.handling_probabilities(description.statistics).argmax()))
         return _Sample(
             photo=photo,
             format=format,
             embedding=output.encoder.embedding,
             patch_features=output.encoder.patch_features,
-            self_description=statistics[SELF_DESCRIPTION],
+            self_description=description.self_description,
             ai_probability=probability,
             handling=handling,
         )

@@ -25,10 +25,11 @@ from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
 from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage
-from pipeline.retrain.described import HISTORIES, PATCHES, VERSIONS, Described
+from pipeline.retrain.described import HISTORIES, VERSIONS, Described
 from pipeline.retrain.read_out import fit_read_out
 from pipeline.retrain.unseen import FAMILIES, folds
 from pipeline.statistics import describe
+from pipeline.windows import TOGETHER
 from workers.cli.read_out import described_folders
 
 Pixels = NDArray[np.uint8]
@@ -108,7 +109,7 @@ def resynthesised(data: Described) -> Described:
         versions = [image, degrade(image, "reencoded")]
         versions += [DecodedImage(random_history(image.pixels, random)[0], "JPEG") for _ in range(HISTORIES)]
         try:
-            statistics.append([describe(cut(version, PATCHES).pixels) for version in versions])
+            statistics.append([describe(cut(version, TOGETHER).pixels).statistics for version in versions])
         except NotApplicable:
             continue
         crops.append(replace(crop, is_ai=True, camera=name))

@@ -57,7 +57,7 @@ CHOICES: Mapping[str, Callable[[Pixels], NDArray[np.intp]]] = {
 
 
 def patches_of(folder: Path, tiles: list[Tile]) -> Pixels:
-    """Up to `LARGEST` patches of all crops of one image, re-encoded; (n, 64, 64, 3)."""
+    """Up to `LARGEST` patches of an image's crops, re-encoded: drawn at random, in reading order; (n, 64, 64, 3)."""
     parts = []
     for tile in tiles:
         with Image.open(folder / tile.file) as opened:
@@ -69,7 +69,7 @@ def patches_of(folder: Path, tiles: list[Tile]) -> Pixels:
     if not parts:
         return np.zeros((0, 64, 64, 3), np.uint8)
     together = np.concatenate(parts)
-    return together[np.random.default_rng(0).permutation(len(together))[:LARGEST]]
+    return together[np.sort(np.random.default_rng(0).permutation(len(together))[:LARGEST])]
 
 
 def images(folder: Path) -> list[Pixels]:
@@ -91,7 +91,7 @@ def suspicions(detector: LocalDetector, read_out: ReadOut, patches: Pixels) -> l
         for budget in BUDGETS:
             part = patches[np.sort(chosen[:budget])]
             network = detector.detect(Patches(part, np.zeros((budget, 2), np.int32)), model).ai_probability
-            row.append(float(read_out.probability(np.array(network), describe(part))))
+            row.append(float(read_out.probability(np.array(network), describe(part).statistics)))
         rows.append(row)
     return rows
 

@@ -10,13 +10,14 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from pipeline.encoder.binary import BinaryTraining, auroc, train_binary
-from pipeline.encoder.export import load_exported_encoder
+from pipeline.encoder.export import load_exported_binary, load_exported_encoder
 from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Schedule, one_cycle
 from pipeline.encoder.network import BinaryDetector, ExifHeads
 from pipeline.encoder.serve import SdaieRunner, load_binary, load_encoder
 from pipeline.encoder.start import by_class
 from pipeline.encoder.train import EncoderTraining, train_encoder
+from pipeline.one_class import logit
 from tests.images import camera_jpeg, photo
 from workers.cli.train import app
 
@@ -162,7 +163,7 @@ def test_learning_rate_rises_then_falls():
 
 def test_a_served_image_does_not_depend_on_its_batch(release):
     random = np.random.default_rng(0)
-    images = [random.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8) for count in (5, 1, 9)]
+    images = [random.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8) for count in (5, 1, 40, 9)]
     encoder, binary = load_encoder(release), load_binary(release)
     together, probabilities = encoder.embed(images), binary.probability(images)
     for image, output, probability in zip(images, together, probabilities, strict=True):
@@ -174,9 +175,10 @@ def test_a_served_image_does_not_depend_on_its_batch(release):
         assert binary.probability([image])[0] == pytest.approx(probability, abs=1e-4)
 
 
-def test_what_is_served_is_the_network(release):
+@pytest.mark.parametrize("count", [4, 40])
+def test_what_is_served_is_the_network(release, count):
     network, heads, tags = load_exported_encoder(release)
-    image = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
     (output,) = SdaieRunner(network, heads, tags, torch.device("cpu")).embed([image])
     with torch.inference_mode():
         features = network.forward_patches(torch.from_numpy(image), folded=False)
@@ -184,6 +186,18 @@ def test_what_is_served_is_the_network(release):
         np.testing.assert_allclose(output.patch_features, features, atol=1e-4)
         np.testing.assert_allclose(output.embedding, embedding, atol=1e-4)
         np.testing.assert_allclose(output.exif, heads(embedding), atol=1e-4)
+
+
+def test_the_binary_detector_averages_what_it_finds_in_sixteen_patches_each(release):
+    served, image = load_binary(release), np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), dtype=np.uint8)
+    image[16:] //= 16  # dark: the halves differ
+    detector, patches = load_exported_binary(release).eval(), torch.from_numpy(image)
+    with torch.inference_mode():
+        halves = [logit(detector(half, [16]).numpy())[0] for half in patches.split(16)]
+        at_once = logit(detector(patches, [32]).numpy())[0]
+    assert abs(halves[0] - halves[1]) > 1e-3
+    assert logit(np.array(served.probability([image])))[0] == pytest.approx(np.mean(halves), abs=1e-4)
+    assert abs(at_once - np.mean(halves)) > 3e-4
 
 
 def test_nothing_is_served_for_an_image_without_patches(release):

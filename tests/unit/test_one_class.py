@@ -19,7 +19,7 @@ from pipeline.one_class import (
     percentile,
 )
 from pipeline.retrain.fit import PhotoFeatures, by_stability, choose_views, fit_mixture, fit_one_class, fit_views
-from pipeline.statistics import SELF_DESCRIPTION, describe
+from pipeline.statistics import describe
 
 rng = np.random.default_rng(3)
 FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
@@ -105,7 +105,7 @@ def test_no_view_silences_the_others():
 def test_the_parts_of_a_self_description_are_told_apart():
     """Patches that are all the same do not deviate from their mean."""
     patches = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8), 16, axis=0)
-    found = Traces.of(FEATURES[:1], describe(patches)[None, SELF_DESCRIPTION])
+    found = Traces.of(FEATURES[:1], describe(patches).self_description[None])
     assert found.means.shape == found.deviations.shape == (1, 144)
     assert np.abs(found.deviations).max() < 1e-6 < np.abs(found.means).max()
 

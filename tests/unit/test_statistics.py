@@ -1,16 +1,21 @@
-"""What is said of patches without a network: where it lies, and that it is said at two scales."""
+"""What is said of patches without a network: where it lies, that it is said at two scales, and of which patches."""
 
 import numpy as np
 import pytest
 
 from pipeline import cooccurrence, periods, self_description
 from pipeline.records import SELF_DESCRIPTION_DIM
-from pipeline.statistics import COOCCURRENCES, DIMENSIONS, RESIDUALS, SELF_DESCRIPTION, describe, halved
+from pipeline.statistics import COOCCURRENCES, DIMENSIONS, RESIDUALS, describe, halved
+from pipeline.windows import TOGETHER
 
 
 @pytest.fixture(scope="module")
 def noise():
     return np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+
+
+def soft_noise(count, seed=0, deviation=6.0):
+    return np.random.default_rng(seed).normal(128, deviation, (count, 64, 64, 3)).clip(0, 255).astype(np.uint8)
 
 
 def test_halved_is_the_mean_of_two_by_two_pixels(noise):
@@ -24,12 +29,39 @@ def test_halved_is_the_mean_of_two_by_two_pixels(noise):
 
 def test_every_part_at_both_scales(noise):
     described, half = describe(noise), halved(noise)
-    assert described.shape == (DIMENSIONS,)
-    assert described.dtype == np.float32
-    assert len(described[SELF_DESCRIPTION]) == SELF_DESCRIPTION_DIM
+    statistics = described.statistics
+    assert statistics.shape == (DIMENSIONS,)
+    assert described.self_description.shape == (SELF_DESCRIPTION_DIM,)
+    assert statistics.dtype == described.self_description.dtype == np.float32
     for found, part in (
-        (described[:COOCCURRENCES], cooccurrence),
-        (described[COOCCURRENCES:RESIDUALS], periods),
-        (described[SELF_DESCRIPTION], self_description),
+        (statistics[:COOCCURRENCES], cooccurrence),
+        (statistics[COOCCURRENCES:RESIDUALS], periods),
+        (statistics[RESIDUALS:], self_description),
+        (described.self_description, self_description),
     ):
         np.testing.assert_array_equal(found, [*part.describe(noise), *part.describe(half)])
+
+
+@pytest.mark.parametrize("count", [17, 23, 24, 31, 40, 64])
+def test_an_image_of_many_patches_is_no_stranger_than_one_of_sixteen(count):
+    """All of 64 averaged at once, periods that are chance would be smaller by 0.5 in logarithms."""
+
+    def mean_period(patches, seed):
+        return describe(soft_noise(patches, seed)).statistics[COOCCURRENCES:RESIDUALS].mean()
+
+    few = np.mean([mean_period(TOGETHER, seed) for seed in range(20)])
+    many = np.mean([mean_period(count, 100 + seed) for seed in range(10)])
+    assert many == pytest.approx(few, abs=0.05)
+
+
+def test_the_binary_head_hears_of_two_places_of_a_picture_one_by_one():
+    """A histogram of both at once is like neither."""
+    calm, rough = soft_noise(TOGETHER, deviation=1), soft_noise(TOGETHER, deviation=12)
+    alone = [describe(place).statistics for place in (calm, rough)]
+    np.testing.assert_allclose(describe(np.concatenate([calm, rough])).statistics, (alone[0] + alone[1]) / 2, atol=1e-6)
+
+
+def test_the_one_class_model_sees_no_more_patches_of_a_large_image_than_of_a_small_one():
+    many = soft_noise(61)
+    sixteen = many[[0, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60]]
+    np.testing.assert_array_equal(describe(many).self_description, describe(sixteen).self_description)

@@ -1,0 +1,23 @@
+"""The binary head looks at an image sixteen patches by sixteen, and averages what it finds (ADR 15).
+
+Its network and its statistics weigh what patches have in common (attention, histograms, deviations, amplitudes), and
+learned that from crops of sixteen, each one place of a picture. More at once, of places that differ, are like neither
+class. The one-class model looks at an image as a whole: means over several windows would scatter less than those over
+one, so that an image would look the more like a photograph the larger it is.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+TOGETHER = 16
+"""Patches of a crop that the heads are fitted on."""
+
+
+def windows(count: int) -> list[slice]:
+    """Which of `count` >= 1 patches in reading order are looked at together: `TOGETHER` each, or all where there are
+    fewer. Where they do not come out even, windows overlap; every patch is in one."""
+    starts = np.linspace(0, max(0, count - TOGETHER), math.ceil(count / TOGETHER)).round().astype(int)
+    return [slice(start, start + TOGETHER) for start in starts.tolist()]
