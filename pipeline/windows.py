@@ -17,7 +17,7 @@ TOGETHER = 16
 
 
 def windows(count: int) -> list[slice]:
-    """Which of `count` >= 1 patches in reading order are looked at together: `TOGETHER` each, or all where there are
+    """Which of `count` >= 1 patches, as they were cut, are looked at together: `TOGETHER` each, or all where there are
     fewer. Where they do not come out even, windows overlap; every patch is in one."""
     starts = np.linspace(0, max(0, count - TOGETHER), math.ceil(count / TOGETHER)).round().astype(int)
     return [slice(start, start + TOGETHER) for start in starts.tolist()]

@@ -44,7 +44,6 @@ def test_patches_are_the_pixels_at_their_corners_without_overlap(height, width, 
         assert np.array_equal(patch, image.pixels[y : y + 64, x : x + 64])
     cells = {(y // 64, x // 64) for y, x in patches.corners - patches.corners.min(0)}
     assert len(cells) == len(patches.corners) <= budget
-    assert (np.diff(patches.corners[:, 0] * width + patches.corners[:, 1]) > 0).all(), "reading order"
 
 
 def test_grid_is_centred():
@@ -58,11 +57,45 @@ def test_a_larger_budget_only_adds_patches():
     assert small < large
 
 
+def test_patches_come_in_whole_blocks_in_reading_order():
+    """What is looked at together is as large as the crops that the detector learned from, and one place."""
+    for window in cut(noise(64 * 42, 64 * 41), 64).corners.reshape(4, 16, 2):
+        (top, left), columns = window[0], np.arange(4)
+        expected = [[top + 64 * down, left + 64 * across] for down in columns for across in columns]
+        assert window.tolist() == expected
+
+
+def test_smaller_blocks_at_the_edges_come_last():
+    corners = cut(noise(64 * 5, 64 * 9), 32).corners // 64
+    assert corners[:, 0].max() == 3
+    assert corners[:, 1].max() == 7
+
+
 def test_any_budget_is_spread_over_the_image():
-    corners = cut(noise(64 * 40, 64 * 40), 64).corners
+    corners = cut(noise(64 * 80, 64 * 80), 16 * 16).corners
     quadrants = np.histogram2d(corners[:, 0], corners[:, 1], bins=2)[0]
-    assert quadrants.min() >= 10
-    assert len(np.unique(corners[:, 1])) > 20, "no lining up with the columns"
+    assert quadrants.min() >= 48
+    assert len(np.unique(corners[:, 1])) > 30, "no lining up with the columns"
+
+
+def test_what_is_drawn_is_not_decided_in_one_place():
+    """A photograph in the middle of a large drawing, where the first block is."""
+    pixels = drawing(64 * 24, 64 * 24)
+    pixels[64 * 10 : 64 * 15, 64 * 10 : 64 * 15] = noise(64 * 5, 64 * 5).pixels
+    with pytest.raises(NotApplicable) as error:
+        cut(DecodedImage(pixels, "PNG"), 16)
+    assert error.value.reason is NotApplicableReason.GRAPHIC
+
+
+def test_where_blocks_hold_nothing_single_cells_are_asked():
+    image = noise(64 * 40, 64 * 40)
+    lone = [tuple(corner) for corner in cutting._grid(2560, 2560)[cutting._spread(40, 40)[:4]].tolist()]
+    kept = np.full_like(image.pixels, 90)
+    for y, x in lone:
+        kept[y : y + 64, x : x + 64] = image.pixels[y : y + 64, x : x + 64]
+    found = {tuple(corner) for corner in cut(DecodedImage(kept, "PNG"), 4).corners.tolist()}
+    assert found
+    assert found <= set(lone)
 
 
 def test_flat_and_clipped_cells_are_passed_over():
