@@ -15,6 +15,7 @@ some, and it is cut as the photographs that the detector was calibrated on.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from pipeline import graphics
 from pipeline.errors import PipelineError
 from pipeline.records import PATCH_SIZE, DecodedImage, NotApplicableReason, Patches
+from pipeline.windows import TOGETHER
 
 FLAT_DEVIATION = 1.0
 """Standard deviation, in 8-bit levels, under which a patch holds no usable residual."""
@@ -29,8 +31,8 @@ FLAT_DEVIATION = 1.0
 CLIPPED_SHARE = 0.5
 """Share of black or white pixels from which a patch is passed over."""
 
-BLOCK = 4
-"""Cells down and across that are looked at together (`windows.TOGETHER`)."""
+BLOCK = math.isqrt(TOGETHER)
+"""Cells down and across of a window."""
 
 CANDIDATES_PER_PATCH = 4
 """Cells tried for each patch of the budget, so that a mostly flat picture still fills it."""
@@ -55,7 +57,8 @@ class NotApplicable(PipelineError):
 
 
 def cut(image: DecodedImage, budget: int) -> Patches:
-    """Up to `budget` usable patches of `image`, block by block. Same pixels, same patches.
+    """Up to `budget` usable patches of `image`, block by block, whole blocks first, so that each of these is one of the
+    `windows`. Same pixels, same patches.
 
     Raises:
         NotApplicable: a side is under 64 px, every patch is flat or clipped, or the image is a graphic.
@@ -64,21 +67,26 @@ def cut(image: DecodedImage, budget: int) -> Patches:
         raise NotApplicable(NotApplicableReason.TOO_SMALL)
     corners = _grid(image.height, image.width)
     rows, columns = image.height // PATCH_SIZE, image.width // PATCH_SIZE
+    blocks = _blocks(rows, columns)
     sample = _usable_cells(image, corners, _spread(rows, columns), budget)
     if not sample:
         raise NotApplicable(NotApplicableReason.FLAT)
-    spread = _patches(image, corners[np.sort(sample)])
+    spread = _by_block(image, corners, blocks, sample)
     graphic, natural = graphics.judge(spread.pixels)
     if natural.mean() < NATURAL_SHARE and graphic.mean() >= DRAWN:
         raise NotApplicable(NotApplicableReason.GRAPHIC)
     if natural.mean() >= NATURAL_SHARE and graphic.mean() >= PARTLY_DRAWN:
-        return Patches(pixels=spread.pixels[natural], corners=spread.corners[natural])
-    blocks = _blocks(rows, columns)
-    spread_blocks = _spread(math.ceil(rows / BLOCK), math.ceil(columns / BLOCK))
-    order = sorted(spread_blocks, key=lambda block: len(blocks[block]) < BLOCK**2)  # smaller ones at an edge come last
-    chosen = _usable_cells(image, corners, np.concatenate([blocks[block] for block in order]), budget) or sample
-    by_block = np.concatenate(blocks)
-    return _patches(image, corners[by_block[np.isin(by_block, chosen)]])
+        return _only(spread, natural)
+    visited = _spread(math.ceil(rows / BLOCK), math.ceil(columns / BLOCK))
+    order = sorted(visited, key=lambda block: _is_part(blocks[block]))
+    chosen = _usable_cells(image, corners, np.concatenate([blocks[block] for block in order]), budget)
+    if len(chosen) < min(len(sample), TOGETHER):
+        return spread
+    together = _by_block(image, corners, blocks, chosen)
+    graphic, natural = graphics.judge(together.pixels)
+    if graphic.mean() < PARTLY_DRAWN:
+        return together
+    return _only(together, natural) if natural.mean() >= NATURAL_SHARE else spread
 
 
 def _usable_cells(
@@ -94,8 +102,23 @@ def _usable_cells(
     return usable
 
 
-def _patches(image: DecodedImage, corners: NDArray[np.int32]) -> Patches:
-    return Patches(pixels=np.stack([_pixels(image, corner) for corner in corners]), corners=corners)
+def _by_block(
+    image: DecodedImage, corners: NDArray[np.int32], blocks: Sequence[NDArray[np.intp]], cells: Sequence[np.intp]
+) -> Patches:
+    """The patches of these cells: blocks that are whole, then what there is of others."""
+    taken = np.zeros(len(corners), np.bool_)
+    taken[list(cells)] = True
+    there = corners[np.concatenate(sorted((block[taken[block]] for block in blocks), key=_is_part))]
+    return Patches(pixels=np.stack([_pixels(image, corner) for corner in there]), corners=there)
+
+
+def _only(patches: Patches, kept: NDArray[np.bool_]) -> Patches:
+    return Patches(pixels=patches.pixels[kept], corners=patches.corners[kept])
+
+
+def _is_part(block: NDArray[np.intp]) -> bool:
+    """Whether it fills no window by itself."""
+    return len(block) < TOGETHER
 
 
 def _pixels(image: DecodedImage, corner: NDArray[np.int32]) -> NDArray[np.uint8]:

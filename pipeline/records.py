@@ -215,7 +215,7 @@ class ProvenanceClaim:
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """Patches of one image, block by block (`pipeline.patches`)."""
+    """Patches of one image, in the order of `pipeline.patches.cut`."""
 
     pixels: NDArray[np.uint8] = field(repr=False)
     """uint8 RGB, (n, 64, 64, 3)."""

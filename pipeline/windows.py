@@ -8,16 +8,12 @@ one, so that an image would look the more like a photograph the larger it is.
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 TOGETHER = 16
 """Patches of a crop that the heads are fitted on."""
 
 
 def windows(count: int) -> list[slice]:
     """Which of `count` >= 1 patches, as they were cut, are looked at together: `TOGETHER` each, or all where there are
-    fewer. Where they do not come out even, windows overlap; every patch is in one."""
-    starts = np.linspace(0, max(0, count - TOGETHER), math.ceil(count / TOGETHER)).round().astype(int)
-    return [slice(start, start + TOGETHER) for start in starts.tolist()]
+    fewer. Where they do not come out even, the last overlaps the one before; every patch is in one."""
+    last = max(0, count - TOGETHER)
+    return [slice(start, start + TOGETHER) for start in [*range(0, last, TOGETHER), last]]

@@ -26,6 +26,7 @@ from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe
+from pipeline.windows import TOGETHER
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -91,8 +92,8 @@ class Examined:
             format = image.format
         if not parts:
             return None
-        pixels = np.concatenate([part.pixels for part in parts])[: self.limits.patch_budget]
-        corners = np.concatenate([part.corners for part in parts])[: self.limits.patch_budget]
+        pixels = _whole_windows_first([part.pixels for part in parts])[: self.limits.patch_budget]
+        corners = _whole_windows_first([part.corners for part in parts])[: self.limits.patch_budget]
         output = self.detector.detect(Patches(pixels=pixels, corners=corners), self.model)
         description = describe(pixels)
         probability = float(self.read_out.probability(np.array(output.ai_probability), description.statistics))
@@ -106,6 +107,15 @@ class Examined:
             ai_probability=probability,
             handling=handling,
         )
+
+
+def _whole_windows_first(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Patches of several crops, so that as few `windows` as can be hold patches of two."""
+    whole = [len(part) // TOGETHER * TOGETHER for part in parts]
+    return np.concatenate(
+        [part[:end] for part, end in zip(parts, whole, strict=True)]
+        + [part[end:] for part, end in zip(parts, whole, strict=True)]
+    )
 
 
 def fit_first(

@@ -48,7 +48,7 @@ def _energy(patches: Pixels) -> NDArray[np.float64]:
 
 
 CHOICES: Mapping[str, Callable[[Pixels], NDArray[np.intp]]] = {
-    "spread evenly (ours)": lambda patches: np.argsort((np.arange(len(patches)) * 0.618034) % 1),
+    "spread evenly": lambda patches: np.argsort((np.arange(len(patches)) * 0.618034) % 1),
     "most residual energy": lambda patches: np.argsort(-_energy(patches)),
     "least residual energy": lambda patches: np.argsort(_energy(patches)),
     "middling residual energy": lambda patches: np.argsort(np.abs(_energy(patches) - np.median(_energy(patches)))),

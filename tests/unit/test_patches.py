@@ -11,6 +11,7 @@ from PIL import Image
 from pipeline import patches as cutting
 from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage, NotApplicableReason
+from pipeline.windows import windows
 from tests.images import drawing, jpeg
 
 
@@ -65,6 +66,25 @@ def test_patches_come_in_whole_blocks_in_reading_order():
         assert window.tolist() == expected
 
 
+def places(patches):
+    """Height and width in cells of each window."""
+    windowed = [patches.corners[window] // 64 for window in windows(len(patches.corners))]
+    return [tuple((window.max(0) - window.min(0) + 1).tolist()) for window in windowed]
+
+
+@pytest.mark.parametrize(("height", "width", "whole"), [(480, 640, 2), (512, 512, 4), (467, 700, 2), (320, 320, 1)])
+def test_whole_blocks_are_windows_whatever_the_size_of_the_image(height, width, whole):
+    assert places(cut(noise(height, width), 64))[:whole] == [(4, 4)] * whole
+
+
+def test_a_flat_cell_costs_no_more_than_its_block():
+    image = noise(512, 512)
+    image.pixels[:64, :64] = 90
+    patches = cut(image, 64)
+    assert len(patches.corners) == 63
+    assert places(patches)[:3] == [(4, 4)] * 3
+
+
 def test_smaller_blocks_at_the_edges_come_last():
     corners = cut(noise(64 * 5, 64 * 9), 32).corners // 64
     assert corners[:, 0].max() == 3
@@ -85,6 +105,16 @@ def test_what_is_drawn_is_not_decided_in_one_place():
     with pytest.raises(NotApplicable) as error:
         cut(DecodedImage(pixels, "PNG"), 16)
     assert error.value.reason is NotApplicableReason.GRAPHIC
+
+
+def test_of_drawn_blocks_the_natural_cells_are_asked():
+    """Nothing else is known to be drawn: spread cells hardly met it."""
+    natural = np.random.default_rng(0).normal(128, 4, (64 * 24, 64 * 24, 3)).astype(np.uint8)
+    image, graphic = DecodedImage(natural, "PNG"), drawing(64, 64)
+    before = cut(image, 64).corners
+    for y, x in before[:32]:
+        image.pixels[y : y + 64, x : x + 64] = graphic
+    np.testing.assert_array_equal(cut(image, 64).corners, before[32:])
 
 
 def test_where_blocks_hold_nothing_single_cells_are_asked():
@@ -152,10 +182,16 @@ def test_a_photograph_with_a_clear_sky_is_no_graphic():
     assert len(cut(DecodedImage(pixels, "JPEG"), 64).corners) == 64
 
 
-def test_the_cost_does_not_grow_with_the_image(monkeypatch):
+@pytest.mark.parametrize(("natural", "passes"), [(0, 1), (1, 2)])
+def test_the_cost_does_not_grow_with_the_image(natural, passes, monkeypatch):
+    pixels = np.full((64 * 60, 64 * 60, 3), 7, np.uint8)
+    middle = slice(64 * 30, 64 * (30 + natural))  # where the first cell is
+    pixels[middle, middle] = noise(64 * natural, 64 * natural).pixels
     looked_at = []
     usable = cutting._usable
     monkeypatch.setattr(cutting, "_usable", lambda patch: looked_at.append(1) or usable(patch))
-    with pytest.raises(NotApplicable):
-        cut(DecodedImage(np.broadcast_to(np.uint8(7), (64 * 60, 64 * 60, 3)), "PNG"), 8)
-    assert len(looked_at) == 8 * cutting.CANDIDATES_PER_PATCH
+    try:
+        assert len(cut(DecodedImage(pixels, "PNG"), 8).corners) == natural
+    except NotApplicable:
+        assert not natural
+    assert len(looked_at) == passes * 8 * cutting.CANDIDATES_PER_PATCH

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
-from pipeline.retrain.initial import HISTORIES, VERSIONS, Examined, PhotoFiles, fit_first
+from pipeline.retrain.initial import HISTORIES, VERSIONS, Examined, PhotoFiles, _whole_windows_first, fit_first
 from pipeline.settings import LimitSettings
 from tests.synthetic import silent_read_out
 
@@ -107,3 +107,8 @@ def test_fit_is_reproducible(photos):
     np.testing.assert_array_equal(first.calibration_fused, again.calibration_fused)
     for one, other in zip(first.strata, again.strata, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_whole_of_each_crop_comes_before_what_is_left_over():
+    parts = [np.full((count, 2), number) for number, count in enumerate((25, 4, 16))]
+    assert _whole_windows_first(parts)[:, 0].tolist() == [0] * 16 + [2] * 16 + [0] * 9 + [1] * 4
