@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
-from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, Views
+from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, Views, logit
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
@@ -26,7 +27,7 @@ from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe
-from pipeline.windows import TOGETHER
+from pipeline.windows import windows
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -81,7 +82,8 @@ class Examined:
     limits: LimitSettings
 
     def detect(self, photo: PhotoFiles, change: Callable[[Pixels], Pixels] = lambda pixels: pixels) -> _Sample | None:
-        """Both networks on the patches of all crops together; None for a photograph without a usable patch."""
+        """What the one-class model sees of all crops together, and what the binary head says of each crop by itself, on
+        average: they are different places of a picture (ADR 15). None for a photograph without a usable patch."""
         parts, format = [], ""
         for file in photo.files:
             try:
@@ -92,30 +94,38 @@ class Examined:
             format = image.format
         if not parts:
             return None
-        pixels = _whole_windows_first([part.pixels for part in parts])[: self.limits.patch_budget]
-        corners = _whole_windows_first([part.corners for part in parts])[: self.limits.patch_budget]
-        output = self.detector.detect(Patches(pixels=pixels, corners=corners), self.model)
-        description = describe(pixels)
-        probability = float(self.read_out.probability(np.array(output.ai_probability), description.statistics))
-        handling = Handling(int(self.read_out.handling_probabilities(description.statistics).argmax()))
+        parts = list(_up_to(self.limits.patch_budget, parts))
+        together = Patches(
+            pixels=np.concatenate([part.pixels for part in parts]),
+            corners=np.concatenate([part.corners for part in parts]),
+        )
+        output = self.detector.detect(together, self.model)
+        probability, statistics = self._binary(parts)
         return _Sample(
             photo=photo,
             format=format,
             embedding=output.encoder.embedding,
             patch_features=output.encoder.patch_features,
-            self_description=description.self_description,
-            ai_probability=probability,
-            handling=handling,
+            self_description=describe(together.pixels).self_description,
+            ai_probability=float(self.read_out.probability(probability, statistics)),
+            handling=Handling(int(self.read_out.handling_probabilities(statistics).argmax())),
         )
 
+    def _binary(self, parts: Sequence[Patches]) -> tuple[Floats, Floats]:
+        """The network's probability, of mean log-odds, and mean statistics (D,); a crop counts by its windows."""
+        counts = [len(windows(len(part.pixels))) for part in parts]
+        outputs = [self.detector.detect(part, self.model) for part in parts]
+        log_odds = np.average(logit(np.array([output.ai_probability for output in outputs])), weights=counts)
+        statistics = np.average([describe(part.pixels).statistics for part in parts], axis=0, weights=counts)
+        return np.asarray(expit(log_odds)), statistics
 
-def _whole_windows_first(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Patches of several crops, so that as few `windows` as can be hold patches of two."""
-    whole = [len(part) // TOGETHER * TOGETHER for part in parts]
-    return np.concatenate(
-        [part[:end] for part, end in zip(parts, whole, strict=True)]
-        + [part[end:] for part, end in zip(parts, whole, strict=True)]
-    )
+
+def _up_to(budget: int, parts: Iterable[Patches]) -> Iterator[Patches]:
+    """The first `budget` patches of several crops."""
+    for part in parts:
+        if budget > 0:
+            yield Patches(pixels=part.pixels[:budget], corners=part.corners[:budget])
+        budget -= len(part.pixels)
 
 
 def fit_first(

@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
-from pipeline.retrain.initial import HISTORIES, VERSIONS, Examined, PhotoFiles, _whole_windows_first, fit_first
+from pipeline.retrain.initial import HISTORIES, VERSIONS, Examined, PhotoFiles, fit_first
 from pipeline.settings import LimitSettings
 from tests.synthetic import silent_read_out
 
@@ -80,8 +80,8 @@ def test_first_fit(photos):
     assert (card["fit_photos"], card["calibration_photos"], card["weighing_photos"]) == (40, 13, 7)
     assert card["not_applicable"] == 1
     assert len(model.calibration_fused) == 13, "a photograph is one sample, however many crops there are of it"
-    assert set(detector.patch_counts) <= {3, 4}, "two crops of two patches each, but for flat ones"
-    assert len(detector.patch_counts) == 40 + (13 + 7) * (1 + HISTORIES)
+    assert {2, 4} <= set(detector.patch_counts) <= {1, 2, 3, 4}, "two crops of two patches, each and together"
+    assert len(detector.patch_counts) == 3 * (40 + (13 + 7) * (1 + HISTORIES)), "once together, then each crop alone"
     weights = [view["weight"] for view in card["views"].values()]
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     assert max(weights) > 1.5 * min(weights), "what a blur does to one view it does not do to another"
@@ -109,6 +109,26 @@ def test_fit_is_reproducible(photos):
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_is_whole_of_each_crop_comes_before_what_is_left_over():
-    parts = [np.full((count, 2), number) for number, count in enumerate((25, 4, 16))]
-    assert _whole_windows_first(parts)[:, 0].tolist() == [0] * 16 + [2] * 16 + [0] * 9 + [1] * 4
+class OnlyAlone:
+    """A detector that finds something in a crop by itself, the more the fewer patches it has."""
+
+    def detect(self, patches, model):
+        count = len(patches.pixels)
+        nothing = np.zeros((count, 528), np.float32)
+        encoded = EncoderOutput(np.full(528, count, np.float32), nothing, np.zeros(3, np.float32))
+        return DetectorOutput(encoded, {2: 0.2, 3: 0.5}.get(count, 0.9))
+
+
+def test_the_binary_head_looks_at_each_crop_by_itself(tmp_path):
+    files = []
+    for count in (2, 3):
+        files.append(tmp_path / f"{count}.png")
+        noise = np.random.default_rng(count).integers(40, 200, (64, 64 * count, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(files[-1])
+    hears_the_network = replace(silent_read_out(), joint=np.array([1.0, 0.0, 0.0]))
+    for limit, patches, expected in ((64, 5, 1 / 3), (4, 4, 0.2)):  # of log-odds, the mean
+        limits = LimitSettings(patch_budget=limit)
+        examined = Examined(OnlyAlone(), Release.unversioned("new"), hears_the_network, limits)
+        found = examined.detect(PhotoFiles(tuple(files), "source", held_out=True))
+        assert found.embedding[0] == patches, "the one-class model sees all together"
+        assert found.ai_probability == pytest.approx(expected)
