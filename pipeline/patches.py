@@ -77,6 +77,8 @@ def cut(image: DecodedImage, budget: int) -> Patches:
         raise NotApplicable(NotApplicableReason.GRAPHIC)
     if natural.mean() >= NATURAL_SHARE and graphic.mean() >= PARTLY_DRAWN:
         return _only(spread, natural)
+    if len(corners) <= budget:
+        return spread  # these are all there are
     visited = _spread(math.ceil(rows / BLOCK), math.ceil(columns / BLOCK))
     order = sorted(visited, key=lambda block: _is_part(blocks[block]))
     chosen = _usable_cells(image, corners, np.concatenate([blocks[block] for block in order]), budget)
