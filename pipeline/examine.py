@@ -14,7 +14,8 @@ from pipeline.ports import Detector, ExifReader, OneClassScorer
 from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
 from pipeline.settings import LimitSettings
-from pipeline.statistics import describe
+from pipeline.statistics import describe, self_described
+from pipeline.windows import windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,19 @@ class Examiner:
             with _timed(timings, "detect"):
                 output = self.detector.detect(patches, model)
             with _timed(timings, "score"):
-                description = describe(patches.pixels)
-                score = scorer.score(output, patches, description, exif)
+                statistics = describe(patches.pixels)
+                score = scorer.score(output, patches, statistics, exif)
         except RejectedUpload as error:
             return replace(found, rejected=error.reason, detail=error.detail)
         except NotApplicable as error:
             return replace(found, not_applicable=error.reason)
-        found = replace(found, embedding=output.encoder.embedding, self_description=description.self_description)
-        return replace(found, score=score)
+        return replace(
+            found,
+            score=score,
+            embedding=output.encoder.embedding,
+            self_description=self_described(statistics),
+            windows=len(windows(len(patches.pixels))),
+        )
 
 
 def rejected(error: RejectedUpload) -> Examination:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class Mixture:
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What the formation of n images left in them, seen in three ways."""
+    """What the formation of n images left in them, seen in three ways; each a mean over an image's windows."""
 
     embedding: NDArray[np.floating]
     """(n, 528): the encoder's read-outs."""
@@ -81,13 +81,37 @@ class Traces:
     """(n, 144): of self-descriptions, over an image's patches."""
     deviations: NDArray[np.floating]
     """(n, 144): of the same."""
+    windows: NDArray[np.integer]
+    """(n,): how many of each image; the more, the less a mean scatters."""
 
     @classmethod
-    def of(cls, embedding: NDArray[np.floating], self_description: NDArray[np.floating]) -> Traces:
-        """From (n, 528) and (n, 288), the part of `statistics.describe`: of each scale means, then deviations."""
+    def of(
+        cls,
+        embedding: NDArray[np.floating],
+        self_description: NDArray[np.floating],
+        windows: NDArray[np.integer],
+    ) -> Traces:
+        """From (n, 528), (n, 288), of which each scale has means, then deviations (`statistics.self_described`), and
+        (n,)."""
         by_scale = self_description.reshape(len(self_description), -1, 2, ONE_SCALE // 2)
         means, deviations = (by_scale[:, :, part].reshape(len(by_scale), -1) for part in (0, 1))
-        return cls(embedding, means, deviations)
+        return cls(embedding, means, deviations, windows)
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Traces]) -> Traces:
+        """One after another."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How photographs' log-likelihood changes with the number n of their windows, by 1 - 1/n: for one Gaussian its mean
+    is linear in 1/n, as the variance of a mean over n is (ADR 16)."""
+
+    rise: float = 0.0
+    """Of the median, in standard deviations of photographs of one window, towards endlessly many."""
+    narrowing: float = 0.0
+    """Share of the standard deviation that is gone then, [0, 1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +123,11 @@ class View:
     scale: Floats
     """(D,)"""
     location: Floats
-    """(1,): median log-likelihood of photographs that the mixture was not fitted on, nats."""
+    """(1,): median log-likelihood of photographs of one window that the mixture was not fitted on, nats."""
     spread: Floats
     """(1,): the standard deviation of the same."""
+    growth: Growth
+    """What more windows make of both."""
     weight: Floats
     """(1,): how much its standing counts; of all views together 1."""
 
@@ -109,13 +135,17 @@ class View:
         """(n, D) -> (n,), nats: of the features as they are, so that views of different scales can be compared."""
         return self.mixture.log_likelihood(np.asarray(features) / self.scale) - float(np.log(self.scale).sum())
 
-    def standing(self, features: NDArray[np.floating]) -> Floats:
-        """(n, D) -> (n,): standard deviations above the median photograph, at most `LIMIT` away from it."""
-        return self.standardised(self.mixture.log_likelihood(np.asarray(features, dtype=np.float64) / self.scale))
+    def standing(self, features: NDArray[np.floating], windows: NDArray[np.integer]) -> Floats:
+        """(n, D) and (n,) -> (n,): standard deviations above the median photograph of as many windows, at most `LIMIT`
+        away from it."""
+        likelihood = self.mixture.log_likelihood(np.asarray(features, dtype=np.float64) / self.scale)
+        return self.standardised(likelihood, windows)
 
-    def standardised(self, log_likelihood: Floats) -> Floats:
+    def standardised(self, log_likelihood: Floats, windows: NDArray[np.integer]) -> Floats:
         """Nats -> standing, (n,)."""
-        return np.asarray(np.clip((log_likelihood - self.location) / self.spread, -LIMIT, LIMIT))
+        more = 1 - 1 / windows
+        above = (log_likelihood - self.location) / self.spread - self.growth.rise * more
+        return np.asarray(np.clip(above / (1 - self.growth.narrowing * more), -LIMIT, LIMIT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +162,7 @@ class Views:
         Up to a constant it is the logarithm of a product of densities, each tempered by its spread and its weight, so
         that none silences the others (Hinton 2002, products of experts).
         """
-        standings = {name: view.standing(getattr(traces, name)) for name, view in self.by_name.items()}
+        standings = {name: view.standing(getattr(traces, name), traces.windows) for name, view in self.by_name.items()}
         return weighted(standings, self.weights)
 
     def log_density(self, traces: Traces) -> Floats:
@@ -263,7 +293,8 @@ class OneClassModel:
 
     def to_bytes(self) -> bytes:
         """The model as an `.npz` archive (no pickled objects): the fields' arrays by name, a mixture's with its field's
-        name before them, `fusion` as four numbers, `versions` as one, and `stratum_0` ... where there are strata."""
+        name before them, a view's `growth` as two numbers, `fusion` as four, `versions` as one, and `stratum_0` ...
+        where there are strata."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **self._arrays())
         return buffer.getvalue()
@@ -289,6 +320,7 @@ class OneClassModel:
         arrays = _named("patch", self.patch, _MIXTURE)
         for name, view in self.image.by_name.items():
             arrays |= _named(name, view.mixture, _MIXTURE) | _named(name, view, _STANDARD)
+            arrays[f"{name}_{_GROWTH}"] = np.array(astuple(view.growth))
         arrays["fusion"] = np.array([getattr(self.fusion, field.name) for field in fields(Fusion)])
         arrays["versions"] = np.array([self.versions])
         arrays |= {f"{_STRATUM}{number}": scores for number, scores in enumerate(self.strata)}
@@ -299,17 +331,18 @@ LIMIT = 8.0
 """Standard deviations, or nats of log-odds, beyond which a view or a head says no more: an outlier of one must not
 silence the others."""
 
-FORMAT = 4
+FORMAT = 5
 """Of `one_class.npz`: since 2 with strata, since 3 with self-descriptions, since 4 with their deviations apart, views'
-weights, and several versions of a photograph in a stratum."""
+weights, and several versions of a photograph in a stratum, since 5 with views' growth."""
 
 _STRATUM = "stratum_"
 _MIXTURE = tuple(field.name for field in fields(Mixture))
 _STANDARD = ("scale", "location", "spread", "weight")
+_GROWTH = "growth"
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
 _ARRAY_NAMES = (
     {f"{part}_{name}" for part in ("patch", *VIEWS) for name in _MIXTURE}
-    | {f"{view}_{name}" for view in VIEWS for name in _STANDARD}
+    | {f"{view}_{name}" for view in VIEWS for name in (*_STANDARD, _GROWTH)}
     | {"fusion", "versions"}
     | set(_CALIBRATION)
 )
@@ -324,7 +357,8 @@ def _mixture(arrays: Mapping[str, Floats], part: str) -> Mixture:
 
 
 def _view(arrays: Mapping[str, Floats], name: str) -> View:
-    return View(_mixture(arrays, name), **{part: arrays[f"{name}_{part}"] for part in _STANDARD})
+    growth = Growth(*(float(value) for value in arrays[f"{name}_{_GROWTH}"]))
+    return View(_mixture(arrays, name), growth=growth, **{part: arrays[f"{name}_{part}"] for part in _STANDARD})
 
 
 def logit(probability: NDArray[np.floating]) -> Floats:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.records import (
-    Description,
     DetectorOutput,
     Examination,
     ExifFacts,
@@ -100,8 +99,10 @@ class Detector(Protocol):
 class OneClassScorer(Protocol):
     """A loaded `one_class.npz`, ready to score."""
 
-    def score(self, output: DetectorOutput, patches: Patches, description: Description, exif: ExifFacts) -> Score:
-        """`description` is `pipeline.statistics.describe` of the patches."""
+    def score(
+        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
+    ) -> Score:
+        """`statistics`: of the same patches, by `pipeline.statistics.describe`."""
         ...
 
 
@@ -192,6 +193,8 @@ class VerifiedPhoto:
     """(528,)"""
     self_description: NDArray[np.float32]
     """(288,)"""
+    windows: int
+    """Of how many both are means (`pipeline.windows`)."""
     ai_probability: float
     handling: Handling | None = None
     """As told from the pixels; None where it was scored by a release that could not tell."""

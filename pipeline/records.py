@@ -224,21 +224,11 @@ class Patches:
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What is said of one image without a network (`pipeline.statistics`)."""
-
-    statistics: NDArray[np.float32] = field(repr=False)
-    """(1782,): what the binary head's read-out hears."""
-    self_description: NDArray[np.float32] = field(repr=False)
-    """(288,): what the one-class model sees, beside the embedding."""
-
-
-@dataclass(frozen=True, slots=True)
 class EncoderOutput:
     """What the SDAIE encoder says of one image."""
 
     embedding: NDArray[np.float32] = field(repr=False)
-    """(528,): the transformer's read-out."""
+    """(528,): the transformer's read-out, mean over `pipeline.windows`."""
     patch_features: NDArray[np.float32] = field(repr=False)
     """(n, 528): the second-order feature of each patch, before the transformer."""
     exif: NDArray[np.float32] = field(repr=False)
@@ -337,6 +327,8 @@ class Examination:
     """(528,), the encoder's read-out."""
     self_description: NDArray[np.float32] | None = field(default=None, repr=False)
     """(288,), there where `embedding` is."""
+    windows: int | None = None
+    """Of how many both are means."""
     score: Score | None = None
     rejected: RejectReason | None = None
     not_applicable: NotApplicableReason | None = None

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from pipeline.one_class import OneClassModel, Traces, percentile
 from pipeline.read_out import ReadOut, tell_handling
-from pipeline.records import Description, DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
+from pipeline.records import DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
+from pipeline.statistics import self_described
+from pipeline.windows import windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,14 @@ class Scorer:
     read_out: ReadOut
     tags: tuple[ExifTag, ...]
 
-    def score(self, output: DetectorOutput, patches: Patches, description: Description, exif: ExifFacts) -> Score:
-        traces = Traces.of(output.encoder.embedding[None], description.self_description[None])
+    def score(
+        self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
+    ) -> Score:
+        count = len(windows(len(patches.pixels)))
+        traces = Traces.of(output.encoder.embedding[None], self_described(statistics)[None], np.array([count]))
         likelihood = self.model.image.log_likelihood(traces)
-        ai_probability = float(self.read_out.probability(np.array(output.ai_probability), description.statistics))
-        handling = self.read_out.handling_probabilities(description.statistics)
+        ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
+        handling = self.read_out.handling_probabilities(statistics)
         fused = float(self.model.fusion.fuse(likelihood, np.array([ai_probability]))[0])
         position, interval = percentile(self.model.calibration_log_likelihood, float(likelihood[0]))
         return Score(

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import cooccurrence, periods, self_description
-from pipeline.records import SELF_DESCRIPTION_DIM, Description
-from pipeline.windows import TOGETHER, windows
+from pipeline.records import SELF_DESCRIPTION_DIM
+from pipeline.windows import windows
 
 SCALES = 2
 COOCCURRENCES = SCALES * cooccurrence.DIMENSIONS
@@ -19,12 +19,9 @@ RESIDUALS = COOCCURRENCES + SCALES * periods.DIMENSIONS
 DIMENSIONS = RESIDUALS + SELF_DESCRIPTION_DIM
 
 
-def describe(patches: NDArray[np.uint8]) -> Description:
-    """uint8 RGB (n, 64, 64, 3), n >= 1.
-
-    `statistics` are co-occurrences, then periods, then self-descriptions, each of the patches and of the `halved` ones,
-    as means over `windows`. `self_description` is of sixteen patches at most, evenly spread: the numbers of more would
-    scatter less, and an image of few would look strange for its size alone (ADR 11).
+def describe(patches: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """uint8 RGB (n, 64, 64, 3), n >= 1 -> (1782,): co-occurrences, then periods, then self-descriptions, each of the
+    patches and of the `halved` ones, as means over `windows`.
 
     Patches have to lie on one grid of multiples of 16 px, as `patches.cut` lays it.
     """
@@ -33,11 +30,12 @@ def describe(patches: NDArray[np.uint8]) -> Description:
         np.concatenate([part.describe(pixels[window]) for part in parts for pixels in scales])
         for window in windows(len(patches))
     ]
-    evenly = np.linspace(0, len(patches) - 1, min(len(patches), TOGETHER)).round().astype(int)
-    return Description(
-        statistics=np.mean(seen, axis=0, dtype=np.float32),
-        self_description=np.concatenate([self_description.describe(pixels[evenly]) for pixels in scales]),
-    )
+    return np.asarray(np.mean(seen, axis=0, dtype=np.float32))
+
+
+def self_described(statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., 1782) -> (..., 288): what of it the one-class model looks at, beside the encoder's embedding."""
+    return statistics[..., RESIDUALS:]
 
 
 def halved(patches: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,9 +1,8 @@
-"""The binary head looks at an image sixteen patches by sixteen, and averages what it finds (ADR 15).
+"""An image is looked at sixteen patches by sixteen, and what is found is averaged (ADR 15, 16).
 
-Its network and its statistics weigh what patches have in common (attention, histograms, deviations, amplitudes), and
+The networks and the statistics weigh what patches have in common (attention, histograms, deviations, amplitudes), and
 learned that from crops of sixteen, each one place of a picture. More at once, of places that differ, are like neither
-class. The one-class model looks at an image as a whole: means over several windows would scatter less than those over
-one, so that an image would look the more like a photograph the larger it is.
+class. Means over several windows scatter less than those over one: `one_class.View` allows for their number.
 """
 
 from __future__ import annotations

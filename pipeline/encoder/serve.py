@@ -46,7 +46,7 @@ class SdaieRunner:
             return []
         lengths = _lengths(patches)
         features = _patch_features(self._trunk, patches, self._device)
-        embeddings = self._encoder.forward_tokens(features, lengths)
+        embeddings = _read(self._encoder, features, lengths)
         exif = self._heads(embeddings).cpu().numpy()
         per_image = features.cpu().split(lengths)
         return [
@@ -67,20 +67,13 @@ class BinaryRunner:
 
     @torch.inference_mode()
     def probability(self, patches: Sequence[Pixels]) -> list[float]:
-        """Probability in [0, 1] that each image is AI-generated; `patches` as for `SdaieRunner.embed`.
-
-        Of an image of many patches, log-odds are averaged over `windows`, where the paper looks at all at once.
-        """
+        """Probability in [0, 1] that each image is AI-generated; `patches` as for `SdaieRunner.embed`."""
         if not patches:
             return []
         lengths = _lengths(patches)
         features = _patch_features(self._trunk, patches, self._device)
-        seen = [[image[window] for window in windows(len(image))] for image in features.split(lengths)]
-        every = [window for image in seen for window in image]
-        read = self._detector.encoder.forward_tokens(torch.cat(every), [len(window) for window in every])
-        logits: Tensor = self._detector.fc(read)
-        mean = torch.stack([of_image.mean(0) for of_image in logits.split([len(image) for image in seen])])
-        return [float(p) for p in mean.softmax(1)[:, 1]]
+        logits: Tensor = self._detector.fc(_read(self._detector.encoder, features, lengths))
+        return [float(p) for p in logits.softmax(1)[:, 1]]
 
 
 def load_encoder(
@@ -110,6 +103,15 @@ def _lengths(patches: Sequence[Pixels]) -> list[int]:
     if min(lengths) < 1:
         raise ValueError("an image without patches can't be scored")
     return lengths
+
+
+def _read(encoder: SdaieEncoder, features: Tensor, lengths: list[int]) -> Tensor:
+    """(N, 528) patches of B images -> their read-outs, (B, 528): of each image the mean over `windows`, where the paper
+    looks at all patches at once. What follows is linear, so log-odds and EXIF outputs are means over windows, too."""
+    seen = [[image[window] for window in windows(len(image))] for image in features.split(lengths)]
+    every = [window for image in seen for window in image]
+    read = encoder.forward_tokens(torch.cat(every), [len(window) for window in every])
+    return torch.stack([of_image.mean(0) for of_image in read.split([len(image) for image in seen])])
 
 
 def _patch_features(trunk: PatchFeatures, patches: Sequence[Pixels], device: torch.device) -> Tensor:

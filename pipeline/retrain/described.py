@@ -14,7 +14,7 @@ from pipeline.one_class import Traces
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
-from pipeline.statistics import describe
+from pipeline.statistics import describe, self_described
 from pipeline.windows import TOGETHER
 
 Pixels = NDArray[np.uint8]
@@ -90,8 +90,25 @@ class Described:
         return balance(1 / np.sqrt(sizes[member]), self.is_ai)
 
     def traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
-        """Of some crops under one history."""
-        return Traces.of(self.embeddings[rows, version], self.self_descriptions[rows, version])
+        """Of some crops under one history; a crop is one window."""
+        return one_window(self.embeddings[rows, version], self.self_descriptions[rows, version])
+
+    def images(self, rows: NDArray[np.bool_]) -> NDArray[np.intp]:
+        """Image of each of these crops, (rows,), in the order of `photograph`."""
+        names = [crop.photograph for crop, taken in zip(self.crops, rows, strict=True) if taken]
+        return np.asarray(np.unique(names, return_inverse=True)[1])
+
+    def image_traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
+        """Of the images of some crops under one history: means over crops, each a window."""
+        images = self.images(rows)
+        embeddings, described = (mean_by(images, of[rows, version]) for of in (self.embeddings, self.self_descriptions))
+        return Traces.of(embeddings, described, np.bincount(images))
+
+    def first_crops(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n,): of these crops the first of each image."""
+        first = np.zeros(len(rows), dtype=bool)
+        first[np.flatnonzero(rows)[np.unique(self.images(rows), return_index=True)[1]]] = True
+        return first
 
     def histories(self, rows: NDArray[np.bool_]) -> tuple[Traces, Traces]:
         """Of some crops that weigh, for each random history: traces as found, and row by row after it."""
@@ -99,7 +116,7 @@ class Described:
         seen = (self.embeddings[rows], self.self_descriptions[rows])
         found = (np.repeat(features[:, 0], HISTORIES, axis=0) for features in seen)
         after = (features[:, standing:].reshape(-1, features.shape[-1]) for features in seen)
-        return Traces.of(*found), Traces.of(*after)
+        return one_window(*found), one_window(*after)
 
     def save(self, file: Path) -> None:
         """The arrays, as an `.npz` archive; the crops are named by their places among those described."""
@@ -111,6 +128,18 @@ class Described:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         return cls(tuple(crops[number] for number in arrays["kept"]), **arrays)
+
+
+def mean_by(groups: NDArray[np.intp], values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Of each group's values, (n, ...) -> (groups, ...)."""
+    order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
+    sums = np.add.reduceat(values[order].astype(np.float64), np.cumsum(sizes) - sizes, axis=0)
+    return np.asarray(sums / sizes.reshape(-1, *[1] * (values.ndim - 1)))
+
+
+def one_window(embeddings: NDArray[np.float32], self_descriptions: NDArray[np.float32]) -> Traces:
+    """(n, 528) and (n, 288) of crops."""
+    return Traces.of(embeddings, self_descriptions, np.ones(len(embeddings), dtype=np.int64))
 
 
 def balance(weights: NDArray[np.float64], is_ai: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -150,8 +179,8 @@ def describe_crops(
     return Described(
         tuple(crops[number] for number in kept),
         np.array(kept, dtype=np.int64),
-        np.array([[of.statistics for of in versions] for versions in described]),
-        np.array([[of.self_description for of in versions] for versions in described]),
+        np.array(described),
+        self_described(np.array(described)),
         np.array(embeddings),
         np.array(network),
         np.array(handling, dtype=np.int64),

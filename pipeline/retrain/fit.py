@@ -11,12 +11,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from pipeline.one_class import VIEWS, Floats, Fusion, Mixture, OneClassModel, Traces, View, Views, weighted
+from pipeline.one_class import (
+    VIEWS,
+    Floats,
+    Fusion,
+    Growth,
+    Mixture,
+    OneClassModel,
+    Traces,
+    View,
+    Views,
+    weighted,
+)
 from pipeline.records import Handling
 
 Features = NDArray[np.floating]
@@ -28,11 +40,19 @@ COVARIANCE_FLOOR = 1e-2
 
 FOLDS = 4
 
+UNKNOWN: Mapping[str, Growth] = {}
+
 FIRST_WEIGHTS = {"embedding": 0.5, "means": 0.25, "deviations": 0.25}
 """Of views: what the encoder says and how pixels follow from their neighbours count alike (ADR 11)."""
 
 OF_SELF_DESCRIPTION = ("means", "deviations")
 """Views that share what is not the encoder's."""
+
+LEAST_GROWN = 20
+"""Photographs of several windows; of fewer, how their standing grows with windows is not measured."""
+
+MOST_NARROWING = 0.9
+"""Of a view's spread: what is measured between one window and two must not make that of many vanish."""
 
 LEAST_CHANGE = 1e-3
 """Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
@@ -61,6 +81,8 @@ class PhotoFeatures:
     """(n,)"""
     groups: NDArray[np.str_]
     """(n,): photographs that may share a source or camera share a group; folds never part a group."""
+    parts: Traces | None = None
+    """Of the same photographs, row by row, one place of each alone: what growth is measured by. None: it is known."""
 
 
 def fit_mixture(features: Features, *, axes: int, components: int, seed: int) -> Mixture:
@@ -105,13 +127,13 @@ class FittedViews:
         return {choice.view: choice for choice in rising}
 
 
-def choose_views(photos: PhotoFeatures, *, seed: int) -> FittedViews:
+def choose_views(photos: PhotoFeatures, known: Mapping[str, Growth] = UNKNOWN, *, seed: int) -> FittedViews:
     """Each view in the configuration with the best held-out likelihood, refitted on all of `photos`.
 
-    Raises ValueError for too few photographs.
+    `known`: the views' growth where `photos` has no parts. Raises ValueError for too few photographs.
     """
     folds = _folds(photos.groups, seed)
-    found = {name: _choose(name, getattr(photos.traces, name), folds, seed) for name in VIEWS}
+    found = {name: _choose(name, photos, known.get(name, Growth()), folds, seed) for name in VIEWS}
     return FittedViews(
         views=Views(**{name: view for name, (view, _, _) in found.items()}),
         held_out={name: standings for name, (_, standings, _) in found.items()},
@@ -119,37 +141,48 @@ def choose_views(photos: PhotoFeatures, *, seed: int) -> FittedViews:
     )
 
 
-def fit_views(traces: Traces, standard: Traces, chosen: Mapping[str, MixtureChoice], *, seed: int) -> Views:
-    """Views of known configurations, standardised by photographs that are not among those fitted on."""
+def fit_views(
+    traces: Traces, standard: Traces, parts: Traces, chosen: Mapping[str, MixtureChoice], *, seed: int
+) -> Views:
+    """Views of known configurations, standardised by photographs that are not among those fitted on, and by one place
+    of each of these alone."""
     views = {}
     for name in VIEWS:
         features = getattr(traces, name)
         scale = _scale(name, features)
         axes, components = chosen[name].axes, chosen[name].components
         mixture = fit_mixture(features / scale, axes=axes, components=components, seed=seed)
-        views[name] = _view(name, mixture, scale, mixture.log_likelihood(getattr(standard, name) / scale))
+        whole, part = (
+            Likelihoods(mixture.log_likelihood(getattr(seen, name) / scale), seen.windows) for seen in (standard, parts)
+        )
+        views[name] = _view(name, mixture, scale, whole, growth(whole, part))
     return Views(**views)
 
 
 def _choose(
-    name: str, features: Features, folds: NDArray[np.intp], seed: int
+    name: str, photos: PhotoFeatures, known: Growth, folds: NDArray[np.intp], seed: int
 ) -> tuple[View, Floats, list[MixtureChoice]]:
     """The view, each row's standing by the folds without it, and every configuration tried."""
+    features: Features = getattr(photos.traces, name)
     scale = _scale(name, features)
     scaled = features / scale
     smallest_fit = min(int((folds != fold).sum()) for fold in range(FOLDS))
     held_out = {
-        (axes, components): _held_out(scaled, folds, axes, components, seed)
+        (axes, components): _held_out(scaled, scaled, folds, axes, components, seed)
         for axes, components in product(AXES, COMPONENTS)
         if axes * components < smallest_fit / 2
     }
     if not held_out:
         raise ValueError(f"{len(features)} photographs are too few to fit a mixture on")
     axes, components = max(held_out, key=lambda configuration: held_out[configuration].mean())
-    best = held_out[axes, components]
-    view = _view(name, fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, best)
+    whole = Likelihoods(held_out[axes, components], photos.traces.windows)
+    if photos.parts is not None:
+        asked = getattr(photos.parts, name) / scale
+        part = Likelihoods(_held_out(scaled, asked, folds, axes, components, seed), photos.parts.windows)
+        known = growth(whole, part)
+    view = _view(name, fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, whole, known)
     tried = [MixtureChoice(name, *configuration, float(rows.mean())) for configuration, rows in held_out.items()]
-    return view, view.standardised(best), tried
+    return view, view.standardised(*whole), tried
 
 
 def _scale(name: str, features: Features) -> Floats:
@@ -159,9 +192,32 @@ def _scale(name: str, features: Features) -> Floats:
     return np.asarray(features.std(0, dtype=np.float64) + 1e-6)
 
 
-def _view(name: str, mixture: Mixture, scale: Floats, held_out: Floats) -> View:
-    location, deviation, weight = np.median(held_out), spread(held_out), FIRST_WEIGHTS[name]
-    return View(mixture, scale, np.array([location]), np.array([deviation]), np.array([weight]))
+class Likelihoods(NamedTuple):
+    """Of photographs that a mixture was not fitted on."""
+
+    nats: Floats
+    """(n,)"""
+    windows: NDArray[np.integer]
+    """(n,)"""
+
+
+def growth(whole: Likelihoods, part: Likelihoods) -> Growth:
+    """By photographs of which `whole` has more windows than `part`, row by row; none where they are too few."""
+    grown = whole.windows > part.windows
+    if grown.sum() < LEAST_GROWN:
+        return Growth()
+    (many, large), (few, small) = ((of.nats[grown], float((1 - 1 / of.windows[grown]).mean())) for of in (whole, part))
+    slope = (spread(many) - spread(few)) / (large - small)
+    narrowing = float(np.clip(-slope / max(spread(few) - slope * small, LEAST_CHANGE), 0, MOST_NARROWING))
+    rise = (np.median(many) - np.median(few)) / (large - small) / (spread(few) / (1 - narrowing * small))
+    return Growth(float(rise), narrowing)
+
+
+def _view(name: str, mixture: Mixture, scale: Floats, held_out: Likelihoods, growth: Growth) -> View:
+    more = 1 - 1 / held_out.windows
+    deviation = spread(held_out.nats) / (1 - growth.narrowing * more.mean())
+    location = np.median(held_out.nats - deviation * growth.rise * more)
+    return View(mixture, scale, np.array([location]), np.array([deviation]), growth, np.array([FIRST_WEIGHTS[name]]))
 
 
 def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
@@ -177,7 +233,8 @@ def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
     stability = {}
     for name in OF_SELF_DESCRIPTION:
         view: View = getattr(views, name)
-        change = view.standing(getattr(handled, name)) - view.standing(getattr(found, name))
+        after, before = (view.standing(getattr(seen, name), seen.windows) for seen in (handled, found))
+        change = after - before
         stability[name] = 1 / max(float((change**2).mean()), LEAST_CHANGE)
     if not np.isfinite(list(stability.values())).all():
         raise ValueError("a photograph that views are weighed by has features that are not finite")
@@ -192,15 +249,16 @@ def fit_one_class(
     patch: Mixture,
     weigh: Callable[[Views], Views] = lambda views: views,
     weights: tuple[float, float] = WEIGHTS,
+    known: Mapping[str, Growth] = UNKNOWN,
     seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
     """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.
 
     `patch` is the per-patch mixture of the heat map, which a refit takes over, and so are the fusion's `weights` of
-    log-likelihood and binary logit. `weigh` gives the views their weights. Returns the model and the tried
-    configurations (for the card).
+    log-likelihood and binary logit and the views' growth (`known`), as what is stored of a photograph is one mean.
+    `weigh` gives the views their weights. Returns the model and the tried configurations (for the card).
     """
-    fitted = choose_views(fit, seed=seed)
+    fitted = choose_views(fit, known, seed=seed)
     views = weigh(fitted.views)
     fusion = standardised_fusion(weighted(fitted.held_out, views.weights), weights)
     likelihood = views.log_likelihood(calibration.traces)
@@ -249,6 +307,8 @@ def view_facts(views: Views) -> dict[str, dict[str, float]]:
             "axes": view.mixture.axes.shape[1],
             "components": len(view.mixture.weights),
             "weight": round(float(view.weight[0]), 4),
+            "rise": round(view.growth.rise, 4),
+            "narrowing": round(view.growth.narrowing, 4),
         }
         for name, view in views.by_name.items()
     }
@@ -273,10 +333,12 @@ def _folds(groups: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
     return np.asarray(fold_of_group[members])
 
 
-def _held_out(features: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int) -> Floats:
-    """Log-likelihood of each row under a mixture fitted on the other folds, (n,)."""
+def _held_out(
+    features: Features, asked: Features, folds: NDArray[np.intp], axes: int, components: int, seed: int
+) -> Floats:
+    """Log-likelihood of each row of `asked` under a mixture fitted on the other folds' `features`, (n,)."""
     likelihood = np.zeros(len(features))
     for fold in range(FOLDS):
         mixture = fit_mixture(features[folds != fold], axes=axes, components=components, seed=seed)
-        likelihood[folds == fold] = mixture.log_likelihood(features[folds == fold])
+        likelihood[folds == fold] = mixture.log_likelihood(asked[folds == fold])
     return likelihood

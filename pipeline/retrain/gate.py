@@ -133,6 +133,7 @@ def traces_of(photos: Sequence[VerifiedPhoto]) -> Traces:
     return Traces.of(
         embedding=np.stack([photo.embedding for photo in photos]),
         self_description=np.stack([photo.self_description for photo in photos]),
+        windows=np.array([photo.windows for photo in photos]),
     )
 
 

@@ -22,11 +22,11 @@ from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, V
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
-from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
+from pipeline.records import FEATURE_DIM, DecodedImage, DetectorOutput, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
-from pipeline.statistics import describe
+from pipeline.statistics import describe, self_described
 from pipeline.windows import windows
 
 PATCH_SAMPLE = 20_000
@@ -63,9 +63,11 @@ class PhotoFiles:
 class _Sample:
     photo: PhotoFiles
     format: str
-    embedding: NDArray[np.float32]
+    traces: Traces
+    """(1, ...)"""
+    part: Traces
+    """Of its first crop alone."""
     patch_features: NDArray[np.float32]
-    self_description: NDArray[np.float32]
     ai_probability: float
     """The binary head's."""
     handling: Handling
@@ -82,42 +84,40 @@ class Examined:
     limits: LimitSettings
 
     def detect(self, photo: PhotoFiles, change: Callable[[Pixels], Pixels] = lambda pixels: pixels) -> _Sample | None:
-        """What the one-class model sees of all crops together, and what the binary head says of each crop by itself, on
-        average: they are different places of a picture (ADR 15). None for a photograph without a usable patch."""
-        parts, format = [], ""
+        """What is found in its crops, on average: they are different places of a picture, so each is looked at by
+        itself, and counts by its windows (ADR 15). None for a photograph without a usable patch."""
+        crops, format = [], ""
         for file in photo.files:
             try:
                 image = decode(file.read_bytes(), self.limits)
-                parts.append(cut(DecodedImage(change(image.pixels), image.format), self.limits.patch_budget))
+                crops.append(cut(DecodedImage(change(image.pixels), image.format), self.limits.patch_budget))
             except (RejectedUpload, NotApplicable):
                 continue
             format = image.format
-        if not parts:
+        if not crops:
             return None
-        parts = list(_up_to(self.limits.patch_budget, parts))
-        together = Patches(
-            pixels=np.concatenate([part.pixels for part in parts]),
-            corners=np.concatenate([part.corners for part in parts]),
-        )
-        output = self.detector.detect(together, self.model)
-        probability, statistics = self._binary(parts)
+        crops = list(_up_to(self.limits.patch_budget, crops))
+        counts = np.array([len(windows(len(crop.pixels))) for crop in crops])
+        seen = [self.detector.detect(crop, self.model) for crop in crops]
+        described = np.stack([describe(crop.pixels) for crop in crops])
+        statistics = np.average(described, axis=0, weights=counts)
+        log_odds = np.average(logit(np.array([output.ai_probability for output in seen])), weights=counts)
         return _Sample(
             photo=photo,
             format=format,
-            embedding=output.encoder.embedding,
-            patch_features=output.encoder.patch_features,
-            self_description=describe(together.pixels).self_description,
-            ai_probability=float(self.read_out.probability(probability, statistics)),
+            traces=_mean_traces(seen, described, counts),
+            part=_mean_traces(seen[:1], described[:1], counts[:1]),
+            patch_features=np.concatenate([output.encoder.patch_features for output in seen]),
+            ai_probability=float(self.read_out.probability(np.asarray(expit(log_odds)), statistics)),
             handling=Handling(int(self.read_out.handling_probabilities(statistics).argmax())),
         )
 
-    def _binary(self, parts: Sequence[Patches]) -> tuple[Floats, Floats]:
-        """The network's probability, of mean log-odds, and mean statistics (D,); a crop counts by its windows."""
-        counts = [len(windows(len(part.pixels))) for part in parts]
-        outputs = [self.detector.detect(part, self.model) for part in parts]
-        log_odds = np.average(logit(np.array([output.ai_probability for output in outputs])), weights=counts)
-        statistics = np.average([describe(part.pixels).statistics for part in parts], axis=0, weights=counts)
-        return np.asarray(expit(log_odds)), statistics
+
+def _mean_traces(seen: Sequence[DetectorOutput], described: NDArray[np.float32], counts: NDArray[np.int64]) -> Traces:
+    """Of one image's crops, (1, ...); `counts` (crops,) are their windows."""
+    embeddings = np.stack([output.encoder.embedding for output in seen])
+    embedding, description = (np.average(of, axis=0, weights=counts) for of in (embeddings, self_described(described)))
+    return Traces.of(embedding[None], description[None], counts.sum(keepdims=True))
 
 
 def _up_to(budget: int, parts: Iterable[Patches]) -> Iterator[Patches]:
@@ -219,14 +219,12 @@ def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
         traces=_traces(samples),
         ai_probabilities=np.array([sample.ai_probability for sample in samples]),
         groups=np.array([sample.photo.group for sample in samples]),
+        parts=Traces.stacked([sample.part for sample in samples]),
     )
 
 
 def _traces(samples: Sequence[_Sample]) -> Traces:
-    return Traces.of(
-        embedding=np.stack([sample.embedding for sample in samples]),
-        self_description=np.stack([sample.self_description for sample in samples]),
-    )
+    return Traces.stacked([sample.traces for sample in samples])
 
 
 def _fit_patches(samples: Sequence[_Sample], seed: int) -> Mixture:

@@ -122,6 +122,7 @@ def _retrain(deps: RetrainDeps) -> RetrainReport:
             patch=predecessor.patch,
             weigh=lambda views: views.weighing(predecessor.image.weights),
             weights=predecessor.fusion.weights,
+            known={name: view.growth for name, view in predecessor.image.by_name.items()},
             seed=SEED,
         )
     except ValueError as error:  # one camera model has nearly all photographs: nothing to choose a configuration by

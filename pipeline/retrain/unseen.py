@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import as_json, measure
 from pipeline.one_class import logit
-from pipeline.retrain.described import Described
+from pipeline.retrain.described import Described, mean_by
 from pipeline.retrain.fit import (
     WEIGHTS,
     MixtureChoice,
@@ -91,29 +92,33 @@ def folds(data: Described, families: Sequence[str], phones: Sequence[str]) -> It
 
 
 def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
-    """Of these crops as found, for a one-class fit."""
+    """Of these crops' photographs as found, for a one-class fit."""
+    first = data.first_crops(rows)
+    by_image = np.argsort(data.images(first))
+    sources = np.array([crop.source for crop, taken in zip(data.crops, first, strict=True) if taken])
     return PhotoFeatures(
-        traces=data.traces(rows, 0),
-        ai_probabilities=data.network[rows, 0],
-        groups=np.array([crop.source for crop, taken in zip(data.crops, rows, strict=True) if taken]),
+        traces=data.image_traces(rows, 0),
+        ai_probabilities=data.network[first, 0][by_image],
+        groups=sources[by_image],
+        parts=data.image_traces(first, 0),
     )
 
 
 def scores(data: Described, fold: Fold, chosen: Mapping[str, MixtureChoice]) -> dict[str, Floats]:
-    """Suspicion of the fold's left-out crops by each of `HEADS`, (m, 2): as found and re-encoded.
+    """Suspicion of the fold's left-out images by each of `HEADS`, (images, 2): as found and re-encoded.
 
     The read-out that answers is fitted on all that the fold leaves, the one-class model on what it leaves of the
     photographs that were not held out, standardised by the others, its views weighed by those that weigh.
     """
     fit, held_out, asked = fold.usable, data.held_out, fold.left_out
     photographs = fit & held_out & ~data.is_ai
-    standard = data.traces(photographs, 0)
-    image = fit_views(data.traces(fit & ~held_out & ~data.is_ai, 0), standard, chosen, seed=0)
+    standard, parts = (data.image_traces(rows, 0) for rows in (photographs, data.first_crops(photographs)))
+    image = fit_views(data.image_traces(fit & ~held_out & ~data.is_ai, 0), standard, parts, chosen, seed=0)
     image = by_stability(image, *data.histories(photographs & data.weighs))
     fusion = standardised_fusion(image.log_likelihood(standard), WEIGHTS)
-    likelihood = np.stack([image.log_likelihood(data.traces(asked, version)) for version in (0, 1)], axis=1)
-    probability = read_out_probability(data, fold)
-    return {"one_class": -likelihood, "binary": logit(probability), "fused": -fusion.fuse(likelihood, probability)}
+    likelihood = np.stack([image.log_likelihood(data.image_traces(asked, version)) for version in (0, 1)], axis=1)
+    log_odds = mean_by(data.images(asked), logit(read_out_probability(data, fold)))
+    return {"one_class": -likelihood, "binary": log_odds, "fused": -fusion.fuse(likelihood, expit(log_odds))}
 
 
 def read_out_probability(data: Described, fold: Fold) -> Floats:
@@ -141,7 +146,7 @@ def evaluate_unseen(
 
 
 def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str, Any]:
-    images, is_ai = images_of(data, fold)
+    _, is_ai = images_of(data, fold)
     row: dict[str, Any] = {
         "family": fold.family,
         "makes": [fold.phones],
@@ -149,26 +154,18 @@ def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str
         "ai": int(is_ai.sum()),
     }
     for version, condition in enumerate(STANDING):
-        averaged = {head: mean_by(images, values[:, version]) for head, values in by_head.items()}
         row[condition] = {
-            head: as_json(measure(values[~is_ai], values[is_ai], resamples=200)) for head, values in averaged.items()
+            head: as_json(measure(values[~is_ai, version], values[is_ai, version], resamples=200))
+            for head, values in by_head.items()
         }
     return row
 
 
 def images_of(data: Described, fold: Fold) -> tuple[NDArray[np.intp], Mask]:
-    """Image of each left-out crop, (m,), and which images are AI. Crops of one image count as one: their scores are to
-    be averaged (`mean_by`)."""
-    crops = [crop for crop, out in zip(data.crops, fold.left_out, strict=True) if out]
-    names, images = np.unique([crop.photograph for crop in crops], return_inverse=True)
-    is_ai = np.zeros(len(names), dtype=bool)
-    is_ai[images] = [crop.is_ai for crop in crops]
-    return images, is_ai
-
-
-def mean_by(groups: NDArray[np.intp], values: Floats) -> Floats:
-    """Of each group's values, (groups,)."""
-    return np.asarray(np.bincount(groups, weights=values) / np.bincount(groups))
+    """Image of each left-out crop, (m,), and which images are AI, (images,). Crops of one image count as one: what is
+    said of them is to be averaged (`mean_by`)."""
+    images = data.images(fold.left_out)
+    return images, mean_by(images, data.is_ai[fold.left_out].astype(float)) > 0
 
 
 def _over(rows: Sequence[Mapping[str, Any]], summary: Callable[[Sequence[float]], Any]) -> dict[str, Any]:

@@ -91,8 +91,12 @@ class Results:
             timings = examination.timings_ms
             self._insert(ScoreRow, sha256=examination.sha256, model_version_id=model.id, timings=timings, **columns)
         if examination.embedding is not None and examination.self_description is not None:
-            self._save_traces(
-                examination.sha256, model.encoder_version, examination.embedding, examination.self_description
+            self._insert_traces(
+                sha256=examination.sha256,
+                encoder_version=model.encoder_version,
+                embedding=examination.embedding.tolist(),
+                self_description=examination.self_description.tolist(),
+                windows=examination.windows,
             )
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
@@ -172,20 +176,14 @@ class Results:
             )
         )
 
-    def _save_traces(self, sha256: str, encoder_version: int, embedding: Vector, self_description: Vector) -> None:
-        """An embedding that is there stays; a self-description is filled in where an older release left none."""
-        described = self_description.tolist()
-        row = insert(EmbeddingRow).values(
-            sha256=sha256,
-            encoder_version=encoder_version,
-            embedding=embedding.tolist(),
-            self_description=described,
-        )
+    def _insert_traces(self, **values: Any) -> None:
+        """Traces that are there stay, but for those of releases that looked at all patches at once (ADR 16)."""
+        row = insert(EmbeddingRow).values(values)
         self._session.execute(
             row.on_conflict_do_update(
                 index_elements=(EmbeddingRow.sha256, EmbeddingRow.encoder_version),
-                set_={EmbeddingRow.self_description: described},
-                where=EmbeddingRow.self_description.is_(None),
+                set_={name: row.excluded[name] for name in ("embedding", "self_description", "windows")},
+                where=EmbeddingRow.windows.is_(None),
             )
         )
 

@@ -109,7 +109,7 @@ def resynthesised(data: Described) -> Described:
         versions = [image, degrade(image, "reencoded")]
         versions += [DecodedImage(random_history(image.pixels, random)[0], "JPEG") for _ in range(HISTORIES)]
         try:
-            statistics.append([describe(cut(version, TOGETHER).pixels).statistics for version in versions])
+            statistics.append([describe(cut(version, TOGETHER).pixels) for version in versions])
         except NotApplicable:
             continue
         crops.append(replace(crop, is_ai=True, camera=name))

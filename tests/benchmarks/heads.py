@@ -27,9 +27,9 @@ from pipeline.cooccurrence import GROUPS
 from pipeline.evaluation.conditions import STANDING
 from pipeline.evaluation.figures import measure
 from pipeline.one_class import LIMIT, Traces, logit
-from pipeline.retrain.described import VERSIONS, Described
+from pipeline.retrain.described import VERSIONS, Described, mean_by, one_window
 from pipeline.retrain.fit import by_stability, choose_views, fit_mixture, spread
-from pipeline.retrain.unseen import FAMILIES, folds, images_of, mean_by, photo_features, read_out_probability
+from pipeline.retrain.unseen import FAMILIES, folds, images_of, photo_features, read_out_probability
 from pipeline.self_description import DIMENSIONS as ONE_SCALE
 from pipeline.statistics import COOCCURRENCES, RESIDUALS, SCALES
 from workers.cli.read_out import described_folders
@@ -67,7 +67,7 @@ def mixture(axes: int, components: int) -> Callable[[Floats, Floats], Floats]:
 def parts(data: Described) -> Traces:
     """Means and deviations of self-descriptions, as the one-class model sees them; (n x versions, 144)."""
     rows = data.self_descriptions.reshape(-1, SCALES * ONE_SCALE)
-    return Traces.of(data.embeddings.reshape(len(rows), -1), rows)
+    return one_window(data.embeddings.reshape(len(rows), -1), rows)
 
 
 FEATURES: dict[str, Callable[[Described], NDArray[np.float32]]] = {
@@ -98,6 +98,11 @@ def one_class_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
     yield (
         "**three views, as shipped**",
         [_auroc(-image.log_likelihood(data.traces(every, version)), real, data.is_ai) for version in (0, 1)],
+    )
+    of_images = [mean_by(data.images(every), rows.astype(float)) > 0 for rows in (real, data.is_ai)]
+    yield (
+        "**the same, means over an image's crops**",
+        [_auroc(-image.log_likelihood(data.image_traces(every, version)), *of_images) for version in (0, 1)],
     )
 
 

@@ -91,7 +91,7 @@ def suspicions(detector: LocalDetector, read_out: ReadOut, patches: Pixels) -> l
         for budget in BUDGETS:
             part = patches[np.sort(chosen[:budget])]
             network = detector.detect(Patches(part, np.zeros((budget, 2), np.int32)), model).ai_probability
-            row.append(float(read_out.probability(np.array(network), describe(part).statistics)))
+            row.append(float(read_out.probability(np.array(network), describe(part))))
         rows.append(row)
     return rows
 

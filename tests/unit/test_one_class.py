@@ -11,15 +11,27 @@ from scipy.stats import binomtest, multivariate_normal
 
 from pipeline.one_class import (
     LIMIT,
+    VIEWS,
     Calibration,
     Fusion,
+    Growth,
     OneClassModel,
     Traces,
+    Views,
     clopper_pearson,
     percentile,
 )
-from pipeline.retrain.fit import PhotoFeatures, by_stability, choose_views, fit_mixture, fit_one_class, fit_views
-from pipeline.statistics import describe
+from pipeline.retrain.fit import (
+    Likelihoods,
+    PhotoFeatures,
+    by_stability,
+    choose_views,
+    fit_mixture,
+    fit_one_class,
+    fit_views,
+    growth,
+)
+from pipeline.statistics import describe, self_described
 
 rng = np.random.default_rng(3)
 FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
@@ -27,7 +39,12 @@ FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 2
 
 def traces(features=FEATURES) -> Traces:
     """One kind of trace has the two clusters of `FEATURES`, the others are parts of it in another unit."""
-    return Traces(embedding=features, means=100 * features[:, :12] ** 2, deviations=np.abs(features[:, 8:]))
+    ones = np.ones(len(features), dtype=int)
+    return Traces(features, means=100 * features[:, :12] ** 2, deviations=np.abs(features[:, 8:]), windows=ones)
+
+
+ONE = np.ones(1, dtype=int)
+"""Window, of however many images."""
 
 
 def photos(features=FEATURES, groups=30) -> PhotoFeatures:
@@ -96,7 +113,7 @@ def test_a_density_does_not_depend_on_the_unit_that_a_view_chose():
 def test_no_view_silences_the_others():
     views = choose_views(photos(), seed=0).views
     odd = np.full((1, 20), 1e6)
-    every = views.log_likelihood(Traces(odd, odd[:, :12], odd[:, 8:]))
+    every = views.log_likelihood(Traces(odd, odd[:, :12], odd[:, 8:], ONE))
     one = views.log_likelihood(replace(traces(FEATURES[:1]), embedding=odd))
     assert every == pytest.approx(-LIMIT)
     assert -LIMIT < one[0] < 0
@@ -105,7 +122,7 @@ def test_no_view_silences_the_others():
 def test_the_parts_of_a_self_description_are_told_apart():
     """Patches that are all the same do not deviate from their mean."""
     patches = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8), 16, axis=0)
-    found = Traces.of(FEATURES[:1], describe(patches).self_description[None])
+    found = Traces.of(FEATURES[:1], self_described(describe(patches))[None], ONE)
     assert found.means.shape == found.deviations.shape == (1, 144)
     assert np.abs(found.deviations).max() < 1e-6 < np.abs(found.means).max()
 
@@ -113,12 +130,12 @@ def test_the_parts_of_a_self_description_are_told_apart():
 def test_a_view_weighs_the_less_the_more_handling_changes_it():
     views = choose_views(photos(), seed=0).views
     found = traces()
-    handled = Traces(found.embedding + 2.0, found.means * 1.3, found.deviations + 0.3)
+    handled = Traces(found.embedding + 2.0, found.means * 1.3, found.deviations + 0.3, found.windows)
     weights = by_stability(views, found, handled).weights
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["embedding"] == 0.5, "nothing is said of the encoder: a view that says little is stable, too"
     change = {
-        name: np.mean((view.standing(getattr(handled, name)) - view.standing(getattr(found, name))) ** 2)
+        name: np.mean((view.standing(getattr(handled, name), ONE) - view.standing(getattr(found, name), ONE)) ** 2)
         for name, view in views.by_name.items()
     }
     assert weights["deviations"] / weights["means"] == pytest.approx(change["means"] / change["deviations"])
@@ -138,14 +155,52 @@ def test_a_view_that_nothing_changes_does_not_divide_by_zero():
 def test_weights_are_those_of_a_weighted_mean():
     views = choose_views(photos(), seed=0).views
     alone = views.weighing({"embedding": 0.0, "means": 5.0, "deviations": 0.0})
-    np.testing.assert_allclose(alone.log_likelihood(traces()), views.means.standing(traces().means))
+    np.testing.assert_allclose(alone.log_likelihood(traces()), views.means.standing(traces().means, ONE))
 
 
 def test_known_configurations_are_standardised_by_other_photographs():
     chosen = choose_views(photos(FEATURES[::2]), seed=0).chosen
-    views = fit_views(traces(FEATURES[::2]), traces(FEATURES[1::2]), chosen, seed=0)
-    assert np.median(views.embedding.standing(FEATURES[1::2])) == pytest.approx(0, abs=1e-9)
-    assert np.median(views.embedding.standing(FEATURES[::2])) > 0, "what was fitted on is likelier"
+    views = fit_views(traces(FEATURES[::2]), traces(FEATURES[1::2]), traces(FEATURES[1::2]), chosen, seed=0)
+    assert np.median(views.embedding.standing(FEATURES[1::2], ONE)) == pytest.approx(0, abs=1e-9)
+    assert np.median(views.embedding.standing(FEATURES[::2], ONE)) > 0, "what was fitted on is likelier"
+
+
+def seen_in(windows: int, seed: int, photographs: int = 2000) -> Traces:
+    """Means over as many windows, which differ within a photograph as much as photographs do."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(photographs, 20)) + random.normal(size=(photographs, windows, 20)).mean(1)
+    return replace(traces(rows), windows=np.full(photographs, windows))
+
+
+def test_photographs_stand_alike_however_many_windows_they_have():
+    """Growth is measured between one window and two; that of eight follows."""
+    chosen = choose_views(photos(), seed=0).chosen
+    seen = [seen_in(windows, windows) for windows in (1, 2, 4, 8)]
+    known = dict.fromkeys(chosen, replace(chosen["embedding"], axes=12, components=1))
+    image = fit_views(seen_in(2, seed=9), seen[1], seen[0], known, seed=0)
+    standings = [image.embedding.standing(of.embedding, of.windows) for of in seen]
+    assert [np.median(rows) for rows in standings] == pytest.approx([0] * 4, abs=0.15)
+    assert [np.std(rows) for rows in standings] == pytest.approx([1] * 4, abs=0.25)
+    ungrown = replace(image.embedding, growth=Growth())
+    assert np.median(ungrown.standing(seen[2].embedding, seen[2].windows)) > 0.5, "more windows would look likelier"
+
+
+def test_growth_is_what_makes_both_alike_and_needs_photographs_of_several_windows():
+    few, many = np.random.default_rng(0).normal(10, 4, 400), np.random.default_rng(1).normal(16, 2, 400)
+    one, two = (np.full(400, windows) for windows in (1, 2))
+    found = growth(Likelihoods(many, two), Likelihoods(few, one))
+    assert found.rise == pytest.approx(2 * 6 / 4, rel=0.1)
+    assert found.narrowing == pytest.approx(2 * 0.5, abs=0.1)
+    assert found.narrowing <= 0.9, "of many windows something has to remain"
+    assert growth(Likelihoods(many[:19], two[:19]), Likelihoods(few[:19], one[:19])) == Growth()
+    assert growth(Likelihoods(many, two), Likelihoods(few, two)) == Growth()
+
+
+def test_a_refit_takes_growth_over(model):
+    known = dict.fromkeys(VIEWS, Growth(1.5, 0.5))
+    stored = replace(photos(), traces=replace(traces(), windows=np.resize([1, 4], len(FEATURES))))
+    refitted = fit_one_class(stored, stored, patch=model.patch, known=known, seed=0)[0]
+    assert all(view.growth == Growth(1.5, 0.5) for view in refitted.image.by_name.values())
 
 
 def test_too_few_photographs_are_refused():
@@ -222,6 +277,9 @@ def test_archive_round_trip_scores_the_same(model):
     np.testing.assert_array_equal(again.image.log_likelihood(traces()), model.image.log_likelihood(traces()))
     np.testing.assert_array_equal(again.calibration_fused, model.calibration_fused)
     assert again.fusion == model.fusion
+    grown = {name: replace(view, growth=Growth(1.5, 0.5)) for name, view in model.image.by_name.items()}
+    again = OneClassModel.from_bytes(replace(model, image=Views(**grown)).to_bytes())
+    assert [view.growth for view in again.image.by_name.values()] == [Growth(1.5, 0.5)] * 3
 
 
 def test_strata_are_kept_and_each_answers_for_its_own(model):

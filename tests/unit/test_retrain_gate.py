@@ -28,12 +28,12 @@ def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
 
 
 def seen(rows: np.ndarray) -> Traces:
-    return Traces.of(rows[:, : SIZES[0]], rows[:, SIZES[0] :])
+    return Traces.of(rows[:, : SIZES[0]], rows[:, SIZES[0] :], np.ones(len(rows), dtype=int))
 
 
 def fitted(rows: np.ndarray, calibration: np.ndarray) -> OneClassModel:
     chosen = {view: MixtureChoice(view, 8, 2, 0) for view in VIEWS}
-    image = fit_views(seen(rows), seen(calibration), chosen, seed=0)
+    image = fit_views(seen(rows), seen(calibration), seen(calibration), chosen, seed=0)
     likelihood = image.log_likelihood(seen(calibration))
     fusion = Fusion(float(likelihood.mean()), float(likelihood.std()), 1.0, 0.0)
     return OneClassModel(
@@ -48,7 +48,7 @@ def fitted(rows: np.ndarray, calibration: np.ndarray) -> OneClassModel:
 
 def verified(rows: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
     return [
-        VerifiedPhoto(str(number), None, makes[number % len(makes)], "any", surface, row[:24], row[24:], 0.1)
+        VerifiedPhoto(str(number), None, makes[number % len(makes)], "any", surface, row[:24], row[24:], 1, 0.1)
         for number, row in enumerate(rows)
     ]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from pipeline.one_class import Growth
 from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
@@ -80,8 +81,9 @@ def test_first_fit(photos):
     assert (card["fit_photos"], card["calibration_photos"], card["weighing_photos"]) == (40, 13, 7)
     assert card["not_applicable"] == 1
     assert len(model.calibration_fused) == 13, "a photograph is one sample, however many crops there are of it"
-    assert {2, 4} <= set(detector.patch_counts) <= {1, 2, 3, 4}, "two crops of two patches, each and together"
-    assert len(detector.patch_counts) == 3 * (40 + (13 + 7) * (1 + HISTORIES)), "once together, then each crop alone"
+    assert set(detector.patch_counts) <= {1, 2}, "two crops of two patches, each by itself"
+    assert len(detector.patch_counts) == 2 * (40 + (13 + 7) * (1 + HISTORIES))
+    assert {view.growth for view in model.image.by_name.values()} != {Growth()}, "two crops are two windows"
     weights = [view["weight"] for view in card["views"].values()]
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     assert max(weights) > 1.5 * min(weights), "what a blur does to one view it does not do to another"
@@ -109,8 +111,8 @@ def test_fit_is_reproducible(photos):
         np.testing.assert_array_equal(one, other)
 
 
-class OnlyAlone:
-    """A detector that finds something in a crop by itself, the more the fewer patches it has."""
+class Counting:
+    """A detector that finds the number of patches, and a probability by it."""
 
     def detect(self, patches, model):
         count = len(patches.pixels)
@@ -119,16 +121,19 @@ class OnlyAlone:
         return DetectorOutput(encoded, {2: 0.2, 3: 0.5}.get(count, 0.9))
 
 
-def test_the_binary_head_looks_at_each_crop_by_itself(tmp_path):
+def test_each_crop_is_looked_at_by_itself_and_counts_by_its_windows(tmp_path):
     files = []
-    for count in (2, 3):
+    for count in (2, 3, 20):
         files.append(tmp_path / f"{count}.png")
         noise = np.random.default_rng(count).integers(40, 200, (64, 64 * count, 3), dtype=np.uint8)
         Image.fromarray(noise).save(files[-1])
     hears_the_network = replace(silent_read_out(), joint=np.array([1.0, 0.0, 0.0]))
-    for limit, patches, expected in ((64, 5, 1 / 3), (4, 4, 0.2)):  # of log-odds, the mean
+    for limit, windows, patches, expected in ((64, 4, 11.25, 0.7), (5, 2, 2.5, 1 / 3), (4, 2, 2, 0.2)):
         limits = LimitSettings(patch_budget=limit)
-        examined = Examined(OnlyAlone(), Release.unversioned("new"), hears_the_network, limits)
+        examined = Examined(Counting(), Release.unversioned("new"), hears_the_network, limits)
         found = examined.detect(PhotoFiles(tuple(files), "source", held_out=True))
-        assert found.embedding[0] == patches, "the one-class model sees all together"
-        assert found.ai_probability == pytest.approx(expected)
+        assert found.traces.windows == [windows], "of 20 patches there are two"
+        assert found.part.windows == [1]
+        assert found.traces.embedding[0, 0] == pytest.approx(patches)
+        assert found.part.embedding[0, 0] == 2
+        assert found.ai_probability == pytest.approx(expected, abs=0.07), "of log-odds, the mean"
