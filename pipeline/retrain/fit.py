@@ -57,7 +57,7 @@ MOST_NARROWING = 0.9
 LEAST_CHANGE = 1e-3
 """Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
 
-WEIGHTS = (0.1, 1.0)
+WEIGHTS = (0.2, 1.0)
 """Of a standard deviation of log-likelihood and of a nat of the binary head's log-odds in the fused score. Chosen on
 left-out generator families; weights fitted on known ones say too much of the one-class model (docs/train.md)."""
 
