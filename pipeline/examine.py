@@ -15,7 +15,6 @@ from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe, self_described
-from pipeline.windows import windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +58,7 @@ class Examiner:
             score=score,
             embedding=output.encoder.embedding,
             self_description=self_described(statistics),
-            windows=len(windows(len(patches.pixels))),
+            patch_count=len(patches.pixels),
         )
 
 

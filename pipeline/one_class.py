@@ -20,6 +20,7 @@ from scipy.special import betaincinv
 
 from pipeline.records import Interval
 from pipeline.self_description import DIMENSIONS as ONE_SCALE
+from pipeline.windows import TOGETHER
 
 Floats = NDArray[np.float64]
 
@@ -81,21 +82,21 @@ class Traces:
     """(n, 144): of self-descriptions, over an image's patches."""
     deviations: NDArray[np.floating]
     """(n, 144): of the same."""
-    windows: NDArray[np.integer]
-    """(n,): how many of each image; the more, the less a mean scatters."""
+    patch_counts: NDArray[np.integer]
+    """(n,): patches of each image; of the more windows a mean is, the less it scatters."""
 
     @classmethod
     def of(
         cls,
         embedding: NDArray[np.floating],
         self_description: NDArray[np.floating],
-        windows: NDArray[np.integer],
+        patch_counts: NDArray[np.integer],
     ) -> Traces:
         """From (n, 528), (n, 288), of which each scale has means, then deviations (`statistics.self_described`), and
         (n,)."""
         by_scale = self_description.reshape(len(self_description), -1, 2, ONE_SCALE // 2)
         means, deviations = (by_scale[:, :, part].reshape(len(by_scale), -1) for part in (0, 1))
-        return cls(embedding, means, deviations, windows)
+        return cls(embedding, means, deviations, patch_counts)
 
     @classmethod
     def stacked(cls, parts: Sequence[Traces]) -> Traces:
@@ -105,13 +106,19 @@ class Traces:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How photographs' log-likelihood changes with the number n of their windows, by 1 - 1/n: for one Gaussian its mean
-    is linear in 1/n, as the variance of a mean over n is (ADR 16)."""
+    """How photographs' log-likelihood changes with the number n of their windows, by `beyond_one`: for one Gaussian its
+    mean is linear in 1/n, as the variance of a mean over n is (ADR 16)."""
 
     rise: float = 0.0
     """Of the median, in standard deviations of photographs of one window, towards endlessly many."""
     narrowing: float = 0.0
     """Share of the standard deviation that is gone then, [0, 1)."""
+
+
+def beyond_one(patch_counts: NDArray[np.integer]) -> Floats:
+    """1 - 1/n of n windows' worth of patches: 0 for one window or less, towards 1 for many. What two windows share
+    counts once."""
+    return np.asarray(1 - TOGETHER / np.maximum(patch_counts, TOGETHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +129,10 @@ class View:
     """On features divided by `scale`."""
     scale: Floats
     """(D,)"""
-    location: Floats
-    """(1,): median log-likelihood of photographs of one window that the mixture was not fitted on, nats."""
+    median: Floats
+    """(1,): log-likelihood of photographs of one window that the mixture was not fitted on, nats."""
     spread: Floats
-    """(1,): the standard deviation of the same."""
+    """(1,): its standard deviation."""
     growth: Growth
     """What more windows make of both."""
     weight: Floats
@@ -135,16 +142,16 @@ class View:
         """(n, D) -> (n,), nats: of the features as they are, so that views of different scales can be compared."""
         return self.mixture.log_likelihood(np.asarray(features) / self.scale) - float(np.log(self.scale).sum())
 
-    def standing(self, features: NDArray[np.floating], windows: NDArray[np.integer]) -> Floats:
-        """(n, D) and (n,) -> (n,): standard deviations above the median photograph of as many windows, at most `LIMIT`
+    def standing(self, features: NDArray[np.floating], patch_counts: NDArray[np.integer]) -> Floats:
+        """(n, D) and (n,) -> (n,): standard deviations above the median photograph of as many patches, at most `LIMIT`
         away from it."""
         likelihood = self.mixture.log_likelihood(np.asarray(features, dtype=np.float64) / self.scale)
-        return self.standardised(likelihood, windows)
+        return self.standardised(likelihood, patch_counts)
 
-    def standardised(self, log_likelihood: Floats, windows: NDArray[np.integer]) -> Floats:
+    def standardised(self, log_likelihood: Floats, patch_counts: NDArray[np.integer]) -> Floats:
         """Nats -> standing, (n,)."""
-        more = 1 - 1 / windows
-        above = (log_likelihood - self.location) / self.spread - self.growth.rise * more
+        more = beyond_one(patch_counts)
+        above = (log_likelihood - self.median) / self.spread - self.growth.rise * more
         return np.asarray(np.clip(above / (1 - self.growth.narrowing * more), -LIMIT, LIMIT))
 
 
@@ -162,7 +169,9 @@ class Views:
         Up to a constant it is the logarithm of a product of densities, each tempered by its spread and its weight, so
         that none silences the others (Hinton 2002, products of experts).
         """
-        standings = {name: view.standing(getattr(traces, name), traces.windows) for name, view in self.by_name.items()}
+        standings = {
+            name: view.standing(getattr(traces, name), traces.patch_counts) for name, view in self.by_name.items()
+        }
         return weighted(standings, self.weights)
 
     def log_density(self, traces: Traces) -> Floats:
@@ -306,7 +315,7 @@ class OneClassModel:
             arrays = {name: archive[name] for name in archive.files}
         missing = _ARRAY_NAMES - arrays.keys()
         if missing:
-            raise ValueError(f"one-class archive lacks {sorted(missing)}")
+            raise ValueError(f"one-class archive lacks {sorted(missing)}: it is not of format {FORMAT}")
         return cls(
             image=Views(**{name: _view(arrays, name) for name in VIEWS}),
             patch=_mixture(arrays, "patch"),
@@ -333,11 +342,12 @@ silence the others."""
 
 FORMAT = 5
 """Of `one_class.npz`: since 2 with strata, since 3 with self-descriptions, since 4 with their deviations apart, views'
-weights, and several versions of a photograph in a stratum, since 5 with views' growth."""
+weights, and several versions of a photograph in a stratum, since 5 with views' growth (what was `location` is `median`,
+so that older code refuses it)."""
 
 _STRATUM = "stratum_"
 _MIXTURE = tuple(field.name for field in fields(Mixture))
-_STANDARD = ("scale", "location", "spread", "weight")
+_STANDARD = ("scale", "median", "spread", "weight")
 _GROWTH = "growth"
 _CALIBRATION = ("calibration_log_likelihood", "calibration_ai_probability", "calibration_fused")
 _ARRAY_NAMES = (

@@ -193,8 +193,8 @@ class VerifiedPhoto:
     """(528,)"""
     self_description: NDArray[np.float32]
     """(288,)"""
-    windows: int
-    """Of how many both are means (`pipeline.windows`)."""
+    patch_count: int
+    """That both are of."""
     ai_probability: float
     handling: Handling | None = None
     """As told from the pixels; None where it was scored by a release that could not tell."""

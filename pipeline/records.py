@@ -327,8 +327,8 @@ class Examination:
     """(528,), the encoder's read-out."""
     self_description: NDArray[np.float32] | None = field(default=None, repr=False)
     """(288,), there where `embedding` is."""
-    windows: int | None = None
-    """Of how many both are means."""
+    patch_count: int | None = None
+    """That both are of."""
     score: Score | None = None
     rejected: RejectReason | None = None
     not_applicable: NotApplicableReason | None = None

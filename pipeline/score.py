@@ -12,7 +12,6 @@ from pipeline.one_class import OneClassModel, Traces, percentile
 from pipeline.read_out import ReadOut, tell_handling
 from pipeline.records import DetectorOutput, ExifFacts, ExifPrediction, Patches, Score
 from pipeline.statistics import self_described
-from pipeline.windows import windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,8 @@ class Scorer:
     def score(
         self, output: DetectorOutput, patches: Patches, statistics: NDArray[np.float32], exif: ExifFacts
     ) -> Score:
-        count = len(windows(len(patches.pixels)))
-        traces = Traces.of(output.encoder.embedding[None], self_described(statistics)[None], np.array([count]))
+        counts = np.array([len(patches.pixels)])
+        traces = Traces.of(output.encoder.embedding[None], self_described(statistics)[None], counts)
         likelihood = self.model.image.log_likelihood(traces)
         ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = self.read_out.handling_probabilities(statistics)

@@ -79,7 +79,7 @@ def make_examination(**changes: Any) -> Examination:
         "provenance": (ProvenanceClaim("generator", "GIMP 2.10", "EXIF:Software"),),
         "embedding": np.random.default_rng(number).normal(size=FEATURE_DIM).astype(np.float32),
         "self_description": np.random.default_rng(number).normal(size=SELF_DESCRIPTION_DIM).astype(np.float32),
-        "windows": 2,
+        "patch_count": 40,
         "score": make_score(),
         "timings_ms": {"fetch": 3.5, "decode": 12.0},
     }

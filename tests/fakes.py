@@ -221,7 +221,7 @@ class FakeResultStore:
 
     def find_examination(self, sha256: str, model: ModelVersion) -> Examination | None:
         known = self.examinations.get((sha256, model.id))
-        return known and replace(known, embedding=None, self_description=None, windows=None, timings_ms={})
+        return known and replace(known, embedding=None, self_description=None, patch_count=None, timings_ms={})
 
     def save_examination(self, examination: Examination, model: ModelVersion) -> None:
         self.examinations.setdefault((examination.sha256, model.id), examination)

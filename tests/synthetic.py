@@ -57,7 +57,7 @@ def people(count: int, *, seed: int = 0, generated: bool = False) -> list[Verifi
                 surface="posts",
                 embedding=embeddings[number],
                 self_description=self_descriptions[number],
-                windows=1,
+                patch_count=16,
                 ai_probability=float(rng.uniform(0.05, 0.3)),
             )
         )
@@ -77,7 +77,7 @@ def confirmed(count: int, *, seed: int = 50) -> list[VerifiedPhoto]:
             surface="posts",
             embedding=embeddings[number],
             self_description=self_descriptions[number],
-            windows=1,
+            patch_count=16,
             ai_probability=float(rng.uniform(0.2, 0.5)),
         )
         for number in range(count)
@@ -101,7 +101,7 @@ def first_model() -> OneClassModel:
 
 def _photos(seed: int) -> PhotoFeatures:
     groups = np.array([f"camera-{row % 12}" for row in range(200)])
-    traces = Traces.of(*features(200, seed), windows=np.ones(200, dtype=int))
+    traces = Traces.of(*features(200, seed), patch_counts=np.full(200, 16))
     return PhotoFeatures(traces, np.random.default_rng(seed).uniform(0.05, 0.3, 200), groups)
 
 

@@ -164,7 +164,7 @@ class TritonRepository:
     def install(self, release: Release) -> tuple[int, int]:
         """Put the release's two networks up, loaded and warmed. Returns their versions (encoder, binary).
 
-        Weights that a version folder already holds are not installed twice.
+        Weights that a version folder already holds, beside the same `model.py`, are not installed twice.
         """
         return self._install(ENCODER, release.folder), self._install(BINARY, release.folder)
 
@@ -179,9 +179,11 @@ class TritonRepository:
         return sorted(int(path.name) for path in (self._folder / model).glob("[0-9]*") if path.name.isdigit())
 
     def _find(self, model: str, source: Path) -> int | None:
-        weights = (source / WEIGHTS[model][0]).read_bytes()
+        weights, program = WEIGHTS[model][0], "model.py"
+        wanted = (source / weights).read_bytes(), (TEMPLATES / model / "1" / program).read_bytes()
         for version in self._versions(model):
-            if (self._folder / model / str(version) / WEIGHTS[model][0]).read_bytes() == weights:
+            folder = self._folder / model / str(version)
+            if ((folder / weights).read_bytes(), (folder / program).read_bytes()) == wanted:
                 return version
         return None
 

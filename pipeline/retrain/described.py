@@ -90,19 +90,19 @@ class Described:
         return balance(1 / np.sqrt(sizes[member]), self.is_ai)
 
     def traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
-        """Of some crops under one history; a crop is one window."""
+        """Of some crops under one history."""
         return one_window(self.embeddings[rows, version], self.self_descriptions[rows, version])
 
     def images(self, rows: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Image of each of these crops, (rows,), in the order of `photograph`."""
-        names = [crop.photograph for crop, taken in zip(self.crops, rows, strict=True) if taken]
+        """Image of each of these crops, (rows,): numbers from 0, photographs before AI images."""
+        names = [f"{crop.is_ai} {crop.photograph}" for crop, taken in zip(self.crops, rows, strict=True) if taken]
         return np.asarray(np.unique(names, return_inverse=True)[1])
 
     def image_traces(self, rows: NDArray[np.bool_], version: int) -> Traces:
-        """Of the images of some crops under one history: means over crops, each a window."""
+        """Of the images of some crops under one history: means over crops."""
         images = self.images(rows)
         embeddings, described = (mean_by(images, of[rows, version]) for of in (self.embeddings, self.self_descriptions))
-        return Traces.of(embeddings, described, np.bincount(images))
+        return Traces.of(embeddings, described, TOGETHER * np.bincount(images))
 
     def first_crops(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """(n,): of these crops the first of each image."""
@@ -138,8 +138,8 @@ def mean_by(groups: NDArray[np.intp], values: NDArray[np.floating]) -> NDArray[n
 
 
 def one_window(embeddings: NDArray[np.float32], self_descriptions: NDArray[np.float32]) -> Traces:
-    """(n, 528) and (n, 288) of crops."""
-    return Traces.of(embeddings, self_descriptions, np.ones(len(embeddings), dtype=np.int64))
+    """From (n, 528) and (n, 288) of crops, each of which is one window, or not quite."""
+    return Traces.of(embeddings, self_descriptions, np.full(len(embeddings), TOGETHER))
 
 
 def balance(weights: NDArray[np.float64], is_ai: NDArray[np.bool_]) -> NDArray[np.float64]:

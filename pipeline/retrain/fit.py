@@ -27,6 +27,7 @@ from pipeline.one_class import (
     Traces,
     View,
     Views,
+    beyond_one,
     weighted,
 )
 from pipeline.records import Handling
@@ -40,7 +41,7 @@ COVARIANCE_FLOOR = 1e-2
 
 FOLDS = 4
 
-UNKNOWN: Mapping[str, Growth] = {}
+NO_GROWTH: Mapping[str, Growth] = {}
 
 FIRST_WEIGHTS = {"embedding": 0.5, "means": 0.25, "deviations": 0.25}
 """Of views: what the encoder says and how pixels follow from their neighbours count alike (ADR 11)."""
@@ -48,11 +49,14 @@ FIRST_WEIGHTS = {"embedding": 0.5, "means": 0.25, "deviations": 0.25}
 OF_SELF_DESCRIPTION = ("means", "deviations")
 """Views that share what is not the encoder's."""
 
-LEAST_GROWN = 20
+LEAST_GROWN = 100
 """Photographs of several windows; of fewer, how their standing grows with windows is not measured."""
 
 MOST_NARROWING = 0.9
 """Of a view's spread: what is measured between one window and two must not make that of many vanish."""
+
+STEPS = 200
+"""In which a standard deviation is looked for among photographs of several sizes."""
 
 LEAST_CHANGE = 1e-3
 """Mean square, in squared standard deviations, below which a view counts as unchanged by handling."""
@@ -127,7 +131,7 @@ class FittedViews:
         return {choice.view: choice for choice in rising}
 
 
-def choose_views(photos: PhotoFeatures, known: Mapping[str, Growth] = UNKNOWN, *, seed: int) -> FittedViews:
+def choose_views(photos: PhotoFeatures, known: Mapping[str, Growth] = NO_GROWTH, *, seed: int) -> FittedViews:
     """Each view in the configuration with the best held-out likelihood, refitted on all of `photos`.
 
     `known`: the views' growth where `photos` has no parts. Raises ValueError for too few photographs.
@@ -153,7 +157,8 @@ def fit_views(
         axes, components = chosen[name].axes, chosen[name].components
         mixture = fit_mixture(features / scale, axes=axes, components=components, seed=seed)
         whole, part = (
-            Likelihoods(mixture.log_likelihood(getattr(seen, name) / scale), seen.windows) for seen in (standard, parts)
+            Likelihoods(mixture.log_likelihood(getattr(seen, name) / scale), seen.patch_counts)
+            for seen in (standard, parts)
         )
         views[name] = _view(name, mixture, scale, whole, growth(whole, part))
     return Views(**views)
@@ -175,10 +180,10 @@ def _choose(
     if not held_out:
         raise ValueError(f"{len(features)} photographs are too few to fit a mixture on")
     axes, components = max(held_out, key=lambda configuration: held_out[configuration].mean())
-    whole = Likelihoods(held_out[axes, components], photos.traces.windows)
+    whole = Likelihoods(held_out[axes, components], photos.traces.patch_counts)
     if photos.parts is not None:
         asked = getattr(photos.parts, name) / scale
-        part = Likelihoods(_held_out(scaled, asked, folds, axes, components, seed), photos.parts.windows)
+        part = Likelihoods(_held_out(scaled, asked, folds, axes, components, seed), photos.parts.patch_counts)
         known = growth(whole, part)
     view = _view(name, fit_mixture(scaled, axes=axes, components=components, seed=seed), scale, whole, known)
     tried = [MixtureChoice(name, *configuration, float(rows.mean())) for configuration, rows in held_out.items()]
@@ -197,27 +202,42 @@ class Likelihoods(NamedTuple):
 
     nats: Floats
     """(n,)"""
-    windows: NDArray[np.integer]
+    patch_counts: NDArray[np.integer]
     """(n,)"""
 
 
 def growth(whole: Likelihoods, part: Likelihoods) -> Growth:
     """By photographs of which `whole` has more windows than `part`, row by row; none where they are too few."""
-    grown = whole.windows > part.windows
+    grown = beyond_one(whole.patch_counts) > beyond_one(part.patch_counts)
     if grown.sum() < LEAST_GROWN:
         return Growth()
-    (many, large), (few, small) = ((of.nats[grown], float((1 - 1 / of.windows[grown]).mean())) for of in (whole, part))
+    (many, large), (few, small) = ((of.nats[grown], beyond_one(of.patch_counts[grown]).mean()) for of in (whole, part))
     slope = (spread(many) - spread(few)) / (large - small)
     narrowing = float(np.clip(-slope / max(spread(few) - slope * small, LEAST_CHANGE), 0, MOST_NARROWING))
     rise = (np.median(many) - np.median(few)) / (large - small) / (spread(few) / (1 - narrowing * small))
     return Growth(float(rise), narrowing)
 
 
+def _deviation(nats: Floats, more: Floats, growth: Growth) -> float:
+    """Of photographs of one window, from those of any number: the first in steps of half a per cent of the largest that
+    photographs, without what more windows make of them, scatter by no more than.
+
+    It can't be solved for, since the rise to be taken off is in this unit, too.
+    """
+    narrowed = 1 - growth.narrowing * more
+    steps = np.linspace(0, spread(nats) / narrowed.min(), STEPS + 1)[1:]
+    for step in steps:
+        as_of_one = nats - step * growth.rise * more
+        if spread((as_of_one - np.median(as_of_one)) / narrowed) <= step:
+            return float(step)
+    return float(steps[-1])
+
+
 def _view(name: str, mixture: Mixture, scale: Floats, held_out: Likelihoods, growth: Growth) -> View:
-    more = 1 - 1 / held_out.windows
-    deviation = spread(held_out.nats) / (1 - growth.narrowing * more.mean())
-    location = np.median(held_out.nats - deviation * growth.rise * more)
-    return View(mixture, scale, np.array([location]), np.array([deviation]), growth, np.array([FIRST_WEIGHTS[name]]))
+    more = beyond_one(held_out.patch_counts)
+    deviation = _deviation(held_out.nats, more, growth)
+    median = np.median(held_out.nats - deviation * growth.rise * more)
+    return View(mixture, scale, np.array([median]), np.array([deviation]), growth, np.array([FIRST_WEIGHTS[name]]))
 
 
 def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
@@ -233,7 +253,7 @@ def by_stability(views: Views, found: Traces, handled: Traces) -> Views:
     stability = {}
     for name in OF_SELF_DESCRIPTION:
         view: View = getattr(views, name)
-        after, before = (view.standing(getattr(seen, name), seen.windows) for seen in (handled, found))
+        after, before = (view.standing(getattr(seen, name), seen.patch_counts) for seen in (handled, found))
         change = after - before
         stability[name] = 1 / max(float((change**2).mean()), LEAST_CHANGE)
     if not np.isfinite(list(stability.values())).all():
@@ -249,7 +269,7 @@ def fit_one_class(
     patch: Mixture,
     weigh: Callable[[Views], Views] = lambda views: views,
     weights: tuple[float, float] = WEIGHTS,
-    known: Mapping[str, Growth] = UNKNOWN,
+    known: Mapping[str, Growth] = NO_GROWTH,
     seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
     """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.

@@ -20,6 +20,7 @@ from scipy import stats
 from pipeline.one_class import OneClassModel, Traces, clopper_pearson
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import SurfacePolicy
+from pipeline.windows import TOGETHER
 
 LEAST_SLICE = 20
 """Photographs of a surface or make below which it is not judged on its own."""
@@ -133,16 +134,17 @@ def traces_of(photos: Sequence[VerifiedPhoto]) -> Traces:
     return Traces.of(
         embedding=np.stack([photo.embedding for photo in photos]),
         self_description=np.stack([photo.self_description for photo in photos]),
-        windows=np.array([photo.windows for photo in photos]),
+        patch_counts=np.array([photo.patch_count for photo in photos]),
     )
 
 
 def _slices(photos: Sequence[VerifiedPhoto]) -> Mapping[str, list[int]]:
-    """Rows of all photographs, and of each surface and make that has enough of them."""
+    """Rows of all photographs, and of each surface, make and kind of size that has enough of them."""
     slices: defaultdict[str, list[int]] = defaultdict(list)
     for row, photo in enumerate(photos):
         slices[f"surface {photo.surface}"].append(row)
         slices[f"make {photo.make}"].append(row)
+        slices["one window of patches" if photo.patch_count < 2 * TOGETHER else "several windows"].append(row)
     large = {name: rows for name, rows in sorted(slices.items()) if len(rows) >= LEAST_SLICE}
     return {"all photographs": list(range(len(photos))), **large}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,12 @@ from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, V
 from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
-from pipeline.records import FEATURE_DIM, DecodedImage, DetectorOutput, Handling, ModelVersion, Patches
+from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History, Pixels
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe, self_described
-from pipeline.windows import windows
+from pipeline.windows import TOGETHER, windows
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -65,8 +65,6 @@ class _Sample:
     format: str
     traces: Traces
     """(1, ...)"""
-    part: Traces
-    """Of its first crop alone."""
     patch_features: NDArray[np.float32]
     ai_probability: float
     """The binary head's."""
@@ -85,7 +83,7 @@ class Examined:
 
     def detect(self, photo: PhotoFiles, change: Callable[[Pixels], Pixels] = lambda pixels: pixels) -> _Sample | None:
         """What is found in its crops, on average: they are different places of a picture, so each is looked at by
-        itself, and counts by its windows (ADR 15). None for a photograph without a usable patch."""
+        itself, and counts by its windows (ADR 15, 16). None for a photograph without a usable patch."""
         crops, format = [], ""
         for file in photo.files:
             try:
@@ -97,27 +95,22 @@ class Examined:
         if not crops:
             return None
         crops = list(_up_to(self.limits.patch_budget, crops))
-        counts = np.array([len(windows(len(crop.pixels))) for crop in crops])
+        counts = [len(windows(len(crop.pixels))) for crop in crops]
         seen = [self.detector.detect(crop, self.model) for crop in crops]
-        described = np.stack([describe(crop.pixels) for crop in crops])
-        statistics = np.average(described, axis=0, weights=counts)
+        statistics = np.average([describe(crop.pixels) for crop in crops], axis=0, weights=counts)
         log_odds = np.average(logit(np.array([output.ai_probability for output in seen])), weights=counts)
         return _Sample(
             photo=photo,
             format=format,
-            traces=_mean_traces(seen, described, counts),
-            part=_mean_traces(seen[:1], described[:1], counts[:1]),
+            traces=Traces.of(
+                np.average([output.encoder.embedding for output in seen], axis=0, weights=counts)[None],
+                self_described(statistics)[None],
+                np.array([sum(len(crop.pixels) for crop in crops)]),
+            ),
             patch_features=np.concatenate([output.encoder.patch_features for output in seen]),
             ai_probability=float(self.read_out.probability(np.asarray(expit(log_odds)), statistics)),
             handling=Handling(int(self.read_out.handling_probabilities(statistics).argmax())),
         )
-
-
-def _mean_traces(seen: Sequence[DetectorOutput], described: NDArray[np.float32], counts: NDArray[np.int64]) -> Traces:
-    """Of one image's crops, (1, ...); `counts` (crops,) are their windows."""
-    embeddings = np.stack([output.encoder.embedding for output in seen])
-    embedding, description = (np.average(of, axis=0, weights=counts) for of in (embeddings, self_described(described)))
-    return Traces.of(embedding[None], description[None], counts.sum(keepdims=True))
 
 
 def _up_to(budget: int, parts: Iterable[Patches]) -> Iterator[Patches]:
@@ -141,24 +134,10 @@ def fit_first(
     A photograph is one sample however many crops of it there are: crops of one photograph are not exchangeable with
     photographs, and the conformal promise is about photographs.
     """
-    fit: list[_Sample] = []
-    calibration: list[list[_Sample]] = []
-    """Of each photograph: as found, then after random histories."""
-    weighing: list[list[_Sample]] = []
-    """The same."""
-    for number, photo in enumerate(track(photos)):
-        found = examined.detect(photo)
-        if found is None:
-            continue
-        if photo.held_out:
-            after = [examined.detect(photo, _drawn(history, (seed, number, version))) for version in range(HISTORIES)]
-            versions = [replace(sample, patch_features=NO_PATCHES) for sample in (found, *after) if sample]
-            (weighing if photo.weighs else calibration).append(versions)
-        else:
-            fit.append(found)
+    fit, parts, calibration, weighing = _examined(photos, history, examined, seed, track)
     as_found = [versions[0] for versions in calibration]
     one_class, tried = fit_one_class(
-        _features(fit),
+        replace(_features(fit), parts=_traces(parts)),
         _features(as_found),
         patch=_fit_patches(fit, seed),
         weigh=partial(_weighed, weighing=weighing),
@@ -186,6 +165,39 @@ def fit_first(
         "calibration_sha256": hashlib.sha256(one_class.calibration_fused.tobytes()).hexdigest(),
     }
     return one_class, card
+
+
+class _Seen(NamedTuple):
+    fit: list[_Sample]
+    parts: list[_Sample]
+    """One window of each of `fit`: how a photograph's standing grows with windows is measured by them."""
+    calibration: list[list[_Sample]]
+    """Of each photograph: as found, then after random histories."""
+    weighing: list[list[_Sample]]
+    """The same."""
+
+
+def _examined(
+    photos: Sequence[PhotoFiles],
+    history: History,
+    examined: Examined,
+    seed: int,
+    track: Callable[[Iterable[PhotoFiles]], Iterable[PhotoFiles]],
+) -> _Seen:
+    one_window = replace(examined, limits=examined.limits.model_copy(update={"patch_budget": TOGETHER}))
+    seen = _Seen([], [], [], [])
+    for number, photo in enumerate(track(photos)):
+        found = examined.detect(photo)
+        if found is None:
+            continue
+        if photo.held_out:
+            after = [examined.detect(photo, _drawn(history, (seed, number, version))) for version in range(HISTORIES)]
+            versions = [replace(sample, patch_features=NO_PATCHES) for sample in (found, *after) if sample]
+            (seen.weighing if photo.weighs else seen.calibration).append(versions)
+        else:
+            seen.fit.append(found)
+            seen.parts.append(one_window.detect(photo) or found)
+    return seen
 
 
 def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[Pixels], Pixels]:
@@ -219,7 +231,6 @@ def _features(samples: Sequence[_Sample]) -> PhotoFeatures:
         traces=_traces(samples),
         ai_probabilities=np.array([sample.ai_probability for sample in samples]),
         groups=np.array([sample.photo.group for sample in samples]),
-        parts=Traces.stacked([sample.part for sample in samples]),
     )
 
 

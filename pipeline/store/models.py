@@ -208,9 +208,9 @@ class EmbeddingRow(Base):
     encoder_version: Mapped[int] = mapped_column(primary_key=True)
     embedding: Mapped[list[float]] = mapped_column(Vector(FEATURE_DIM))
     self_description: Mapped[list[float] | None] = mapped_column(Vector(SELF_DESCRIPTION_DIM))
-    windows: Mapped[int | None] = mapped_column(SmallInteger)
-    """Of how many both are means (`pipeline.windows`). None where no release since 0010 has looked at the image: what
-    is there is of all patches at once, and a refit leaves it out."""
+    patch_count: Mapped[int | None] = mapped_column(SmallInteger)
+    """That both are of, as means over `pipeline.windows`. None where no release since 0010 has looked at the image: the
+    rest is of all patches at once, and a refit leaves it out."""
     is_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     """People agree that the image is a photograph: the neighbours that an evidence card names."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

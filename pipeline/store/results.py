@@ -96,7 +96,7 @@ class Results:
                 encoder_version=model.encoder_version,
                 embedding=examination.embedding.tolist(),
                 self_description=examination.self_description.tolist(),
-                windows=examination.windows,
+                patch_count=examination.patch_count,
             )
 
     def save_verdict(self, upload: Upload, examination: Examination, verdict: Verdict, model: ModelVersion) -> int:
@@ -182,8 +182,8 @@ class Results:
         self._session.execute(
             row.on_conflict_do_update(
                 index_elements=(EmbeddingRow.sha256, EmbeddingRow.encoder_version),
-                set_={name: row.excluded[name] for name in ("embedding", "self_description", "windows")},
-                where=EmbeddingRow.windows.is_(None),
+                set_={name: row.excluded[name] for name in ("embedding", "self_description", "patch_count")},
+                where=EmbeddingRow.patch_count.is_(None),
             )
         )
 

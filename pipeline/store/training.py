@@ -56,14 +56,14 @@ class Training:
             .limit(1)
             .lateral()
         )
-        traces = (EmbeddingRow.embedding, EmbeddingRow.self_description, EmbeddingRow.windows)
+        traces = (EmbeddingRow.embedding, EmbeddingRow.self_description, EmbeddingRow.patch_count)
         rows = self._session.execute(
             select(first, ExifRow.make, ExifRow.model, *traces, newest)
             .select_from(first)
             .join(newest, true())
             .join(EmbeddingRow, EmbeddingRow.sha256 == first.c.sha256)
             .outerjoin(ExifRow, ExifRow.sha256 == first.c.sha256)
-            .where(EmbeddingRow.encoder_version == encoder_version, EmbeddingRow.windows.is_not(None))
+            .where(EmbeddingRow.encoder_version == encoder_version, EmbeddingRow.patch_count.is_not(None))
             .order_by(first.c.id.desc())
             .limit(limit)
         )
@@ -76,7 +76,7 @@ class Training:
                 surface=row.surface,
                 embedding=np.asarray(row.embedding, dtype=np.float32),
                 self_description=np.asarray(row.self_description, dtype=np.float32),
-                windows=row.windows,
+                patch_count=row.patch_count,
                 ai_probability=row.ai_probability,
                 handling=handling_told(ExifPrediction(**said) for said in row.exif_predictions),
             )

@@ -76,7 +76,7 @@ def test_an_examination_is_found_under_its_version_only(ports):
     examination = make_examination()
     ports.results.save_examination(examination, ports.model)
     found = ports.results.find_examination(examination.sha256, ports.model)
-    assert found == replace(examination, embedding=None, self_description=None, windows=None, timings_ms={})
+    assert found == replace(examination, embedding=None, self_description=None, patch_count=None, timings_ms={})
     assert ports.results.find_examination(examination.sha256, ports.other) is None
     assert ports.results.find_examination("0" * 64, ports.model) is None
 

@@ -45,7 +45,7 @@ def test_an_examination_comes_back_as_it_was_saved(stores, examination):
         tx.results.save_examination(examination, model)
     with stores.transaction() as tx:
         found = tx.results.find_examination(examination.sha256, model)
-    assert found == replace(examination, embedding=None, self_description=None, windows=None, timings_ms={})
+    assert found == replace(examination, embedding=None, self_description=None, patch_count=None, timings_ms={})
 
 
 def test_another_version_has_not_scored_it(stores):
@@ -75,22 +75,22 @@ def test_the_embedding_keeps_float32_to_the_last_bit(stores, database):
     np.testing.assert_array_equal(np.float32(stored), examination.embedding)
 
 
-def test_traces_of_before_there_were_windows_are_replaced_once(stores, database):
+def test_traces_of_all_patches_at_once_are_replaced_once(stores, database):
     examination = make_examination()
     with stores.transaction() as tx:
         tx.results.save_examination(examination, add_model(tx))
-    database.execute(text("UPDATE embeddings SET self_description = NULL, windows = NULL"))
+    database.execute(text("UPDATE embeddings SET self_description = NULL, patch_count = NULL"))
     later = replace(
-        examination, embedding=-examination.embedding, self_description=-examination.self_description, windows=3
+        examination, embedding=-examination.embedding, self_description=-examination.self_description, patch_count=17
     )
     for found in (later, examination):
         with stores.transaction() as tx:
             tx.results.save_examination(found, add_model(tx))
-    stored = text("SELECT embedding::real[], self_description::real[], windows FROM embeddings")
-    embedding, described, windows = database.execute(stored).one()
+    stored = text("SELECT embedding::real[], self_description::real[], patch_count FROM embeddings")
+    embedding, described, patch_count = database.execute(stored).one()
     np.testing.assert_array_equal(np.float32(embedding), later.embedding)
     np.testing.assert_array_equal(np.float32(described), later.self_description)
-    assert windows == 3
+    assert patch_count == 17
 
 
 def test_bytes_that_never_arrived_leave_a_verdict_and_no_media(stores, database):

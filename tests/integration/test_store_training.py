@@ -57,7 +57,7 @@ def test_a_verified_photo_is_complete(stores, model):
     assert photo.embedding.dtype == np.float32
     np.testing.assert_array_equal(photo.embedding, examination.embedding)
     np.testing.assert_array_equal(photo.self_description, examination.self_description)
-    assert photo.windows == examination.windows
+    assert photo.patch_count == examination.patch_count
 
 
 def test_a_photo_that_was_looked_at_all_at_once_waits_for_another_look(stores, model, database):
@@ -66,7 +66,7 @@ def test_a_photo_that_was_looked_at_all_at_once_waits_for_another_look(stores, m
     trusted = {"reviewers_needed": 2, "trusted_surfaces": ["camera-app"], "limit": 10}
     with stores.transaction() as tx:
         assert len(tx.training.verified_photos(3, **trusted)) == 1
-    database.execute(text("UPDATE embeddings SET windows = NULL"))
+    database.execute(text("UPDATE embeddings SET patch_count = NULL"))
     with stores.transaction() as tx:
         assert tx.training.verified_photos(3, **trusted) == []
 

@@ -89,6 +89,18 @@ def test_new_weights_become_a_new_version_and_the_old_one_stays(repository, clie
     assert client.ready(ENCODER, encoder)
 
 
+def test_weights_that_are_used_in_another_way_become_a_new_version(repository, client, model, settings):
+    """A version that runs already would go on with the code that it was loaded with."""
+    old = settings.triton.model_repository / BINARY / str(model.binary_version) / "model.py"
+    program = old.read_text()
+    old.write_text(program + "# of another release\n")
+    encoder, binary = repository.install(Release.open(DEFAULT_RELEASE))
+    old.write_text(program)
+    assert binary > model.binary_version
+    assert encoder == model.encoder_version
+    assert client.ready(BINARY, binary)
+
+
 def test_a_version_that_does_not_exist_is_unavailable(client):
     with pytest.raises(DetectorUnavailable, match="version 99"):
         client.infer(BINARY, 99, image(1).pixels, ["AI_PROBABILITY"])

@@ -18,12 +18,14 @@ from pipeline.one_class import (
     OneClassModel,
     Traces,
     Views,
+    beyond_one,
     clopper_pearson,
     percentile,
 )
 from pipeline.retrain.fit import (
     Likelihoods,
     PhotoFeatures,
+    _view,
     by_stability,
     choose_views,
     fit_mixture,
@@ -32,6 +34,7 @@ from pipeline.retrain.fit import (
     growth,
 )
 from pipeline.statistics import describe, self_described
+from pipeline.windows import TOGETHER
 
 rng = np.random.default_rng(3)
 FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 20))]) * np.linspace(3, 0.1, 20)
@@ -39,11 +42,11 @@ FEATURES = np.concatenate([rng.normal(0, 1, (150, 20)), rng.normal(4, 2, (150, 2
 
 def traces(features=FEATURES) -> Traces:
     """One kind of trace has the two clusters of `FEATURES`, the others are parts of it in another unit."""
-    ones = np.ones(len(features), dtype=int)
-    return Traces(features, means=100 * features[:, :12] ** 2, deviations=np.abs(features[:, 8:]), windows=ones)
+    counts = np.full(len(features), TOGETHER)
+    return Traces(features, means=100 * features[:, :12] ** 2, deviations=np.abs(features[:, 8:]), patch_counts=counts)
 
 
-ONE = np.ones(1, dtype=int)
+ONE = np.array([TOGETHER])
 """Window, of however many images."""
 
 
@@ -130,7 +133,7 @@ def test_the_parts_of_a_self_description_are_told_apart():
 def test_a_view_weighs_the_less_the_more_handling_changes_it():
     views = choose_views(photos(), seed=0).views
     found = traces()
-    handled = Traces(found.embedding + 2.0, found.means * 1.3, found.deviations + 0.3, found.windows)
+    handled = Traces(found.embedding + 2.0, found.means * 1.3, found.deviations + 0.3, found.patch_counts)
     weights = by_stability(views, found, handled).weights
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["embedding"] == 0.5, "nothing is said of the encoder: a view that says little is stable, too"
@@ -169,7 +172,7 @@ def seen_in(windows: int, seed: int, photographs: int = 2000) -> Traces:
     """Means over as many windows, which differ within a photograph as much as photographs do."""
     random = np.random.default_rng(seed)
     rows = random.normal(size=(photographs, 20)) + random.normal(size=(photographs, windows, 20)).mean(1)
-    return replace(traces(rows), windows=np.full(photographs, windows))
+    return replace(traces(rows), patch_counts=np.full(photographs, TOGETHER * windows))
 
 
 def test_photographs_stand_alike_however_many_windows_they_have():
@@ -178,29 +181,51 @@ def test_photographs_stand_alike_however_many_windows_they_have():
     seen = [seen_in(windows, windows) for windows in (1, 2, 4, 8)]
     known = dict.fromkeys(chosen, replace(chosen["embedding"], axes=12, components=1))
     image = fit_views(seen_in(2, seed=9), seen[1], seen[0], known, seed=0)
-    standings = [image.embedding.standing(of.embedding, of.windows) for of in seen]
+    standings = [image.embedding.standing(of.embedding, of.patch_counts) for of in seen]
     assert [np.median(rows) for rows in standings] == pytest.approx([0] * 4, abs=0.15)
     assert [np.std(rows) for rows in standings] == pytest.approx([1] * 4, abs=0.25)
     ungrown = replace(image.embedding, growth=Growth())
-    assert np.median(ungrown.standing(seen[2].embedding, seen[2].windows)) > 0.5, "more windows would look likelier"
+    assert np.median(ungrown.standing(seen[2].embedding, seen[2].patch_counts)) > 0.5, (
+        "more windows would look likelier"
+    )
 
 
 def test_growth_is_what_makes_both_alike_and_needs_photographs_of_several_windows():
     few, many = np.random.default_rng(0).normal(10, 4, 400), np.random.default_rng(1).normal(16, 2, 400)
-    one, two = (np.full(400, windows) for windows in (1, 2))
+    one, two = (np.full(400, TOGETHER * windows) for windows in (1, 2))
     found = growth(Likelihoods(many, two), Likelihoods(few, one))
     assert found.rise == pytest.approx(2 * 6 / 4, rel=0.1)
     assert found.narrowing == pytest.approx(2 * 0.5, abs=0.1)
     assert found.narrowing <= 0.9, "of many windows something has to remain"
-    assert growth(Likelihoods(many[:19], two[:19]), Likelihoods(few[:19], one[:19])) == Growth()
+    assert growth(Likelihoods(many[:99], two[:99]), Likelihoods(few[:99], one[:99])) == Growth()
     assert growth(Likelihoods(many, two), Likelihoods(few, two)) == Growth()
 
 
 def test_a_refit_takes_growth_over(model):
     known = dict.fromkeys(VIEWS, Growth(1.5, 0.5))
-    stored = replace(photos(), traces=replace(traces(), windows=np.resize([1, 4], len(FEATURES))))
+    counts = np.repeat([16, 64], len(FEATURES) // 2)
+    stored = replace(photos(), traces=replace(traces(), patch_counts=counts))
     refitted = fit_one_class(stored, stored, patch=model.patch, known=known, seed=0)[0]
     assert all(view.growth == Growth(1.5, 0.5) for view in refitted.image.by_name.values())
+
+
+@pytest.mark.parametrize("known", [Growth(1.5, 0.6), Growth(2.5, 0.9), Growth()])
+def test_photographs_of_several_sizes_are_standardised_as_if_they_were_of_one(known):
+    random = np.random.default_rng(0)
+    counts = np.resize([12, 16, 17, 40, 64], 5000)
+    more = beyond_one(counts)
+    nats = 300 + 20 * (random.normal(size=5000) * (1 - known.narrowing * more) + known.rise * more)
+    mixture = choose_views(photos(), seed=0).views.embedding.mixture
+    view = _view("embedding", mixture, np.ones(20), Likelihoods(nats, counts), known)
+    assert (view.median[0], view.spread[0]) == (pytest.approx(300, abs=2), pytest.approx(20, rel=0.1))
+    standings = view.standardised(nats, counts)
+    for count in np.unique(counts):
+        of = standings[counts == count]
+        assert (np.median(of), of.std()) == (pytest.approx(0, abs=0.15), pytest.approx(1, abs=0.15))
+
+
+def test_patches_that_two_windows_share_count_once():
+    assert beyond_one(np.array([1, 16, 17, 32, 64])).tolist() == pytest.approx([0, 0, 1 / 17, 1 / 2, 3 / 4])
 
 
 def test_too_few_photographs_are_refused():

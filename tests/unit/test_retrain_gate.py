@@ -28,7 +28,7 @@ def photographs(count: int, seed: int, *, shift: float = 0.0) -> np.ndarray:
 
 
 def seen(rows: np.ndarray) -> Traces:
-    return Traces.of(rows[:, : SIZES[0]], rows[:, SIZES[0] :], np.ones(len(rows), dtype=int))
+    return Traces.of(rows[:, : SIZES[0]], rows[:, SIZES[0] :], np.full(len(rows), 16))
 
 
 def fitted(rows: np.ndarray, calibration: np.ndarray) -> OneClassModel:
@@ -48,7 +48,7 @@ def fitted(rows: np.ndarray, calibration: np.ndarray) -> OneClassModel:
 
 def verified(rows: np.ndarray, *, makes: tuple[str, ...] = ("Apple",), surface: str = "default"):
     return [
-        VerifiedPhoto(str(number), None, makes[number % len(makes)], "any", surface, row[:24], row[24:], 1, 0.1)
+        VerifiedPhoto(str(number), None, makes[number % len(makes)], "any", surface, row[:24], row[24:], 16, 0.1)
         for number, row in enumerate(rows)
     ]
 
@@ -170,7 +170,7 @@ def widened(view: View, features: np.ndarray) -> View:
     """Twice as wide in every direction, and standardised anew: photographs stand there where they stood."""
     wide = replace(view, mixture=replace(view.mixture, precision_cholesky=view.mixture.precision_cholesky / 2))
     nats = wide.mixture.log_likelihood(features / view.scale)
-    return replace(wide, location=np.array([np.median(nats)]), spread=np.array([nats.std()]))
+    return replace(wide, median=np.array([np.median(nats)]), spread=np.array([nats.std()]))
 
 
 def test_a_model_that_describes_photographs_worse_is_refused(champion, good):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from pipeline.one_class import Growth
 from pipeline.read_out import ReadOut
 from pipeline.records import DetectorOutput, EncoderOutput, Handling
 from pipeline.release import Release
@@ -82,8 +81,7 @@ def test_first_fit(photos):
     assert card["not_applicable"] == 1
     assert len(model.calibration_fused) == 13, "a photograph is one sample, however many crops there are of it"
     assert set(detector.patch_counts) <= {1, 2}, "two crops of two patches, each by itself"
-    assert len(detector.patch_counts) == 2 * (40 + (13 + 7) * (1 + HISTORIES))
-    assert {view.growth for view in model.image.by_name.values()} != {Growth()}, "two crops are two windows"
+    assert len(detector.patch_counts) == 2 * (40 + 40 + (13 + 7) * (1 + HISTORIES)), "twice where growth is measured"
     weights = [view["weight"] for view in card["views"].values()]
     assert sum(weights) == pytest.approx(1, abs=1e-3)
     assert max(weights) > 1.5 * min(weights), "what a blur does to one view it does not do to another"
@@ -128,12 +126,10 @@ def test_each_crop_is_looked_at_by_itself_and_counts_by_its_windows(tmp_path):
         noise = np.random.default_rng(count).integers(40, 200, (64, 64 * count, 3), dtype=np.uint8)
         Image.fromarray(noise).save(files[-1])
     hears_the_network = replace(silent_read_out(), joint=np.array([1.0, 0.0, 0.0]))
-    for limit, windows, patches, expected in ((64, 4, 11.25, 0.7), (5, 2, 2.5, 1 / 3), (4, 2, 2, 0.2)):
+    for limit, patches, mean, expected in ((64, 25, 11.25, 0.7), (5, 5, 2.5, 1 / 3), (4, 4, 2, 0.2)):
         limits = LimitSettings(patch_budget=limit)
         examined = Examined(Counting(), Release.unversioned("new"), hears_the_network, limits)
         found = examined.detect(PhotoFiles(tuple(files), "source", held_out=True))
-        assert found.traces.windows == [windows], "of 20 patches there are two"
-        assert found.part.windows == [1]
-        assert found.traces.embedding[0, 0] == pytest.approx(patches)
-        assert found.part.embedding[0, 0] == 2
+        assert found.traces.patch_counts == [patches]
+        assert found.traces.embedding[0, 0] == pytest.approx(mean), "20 patches are two windows"
         assert found.ai_probability == pytest.approx(expected, abs=0.07), "of log-odds, the mean"

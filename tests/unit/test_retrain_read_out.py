@@ -9,7 +9,7 @@ from pipeline.records import SELF_DESCRIPTION_DIM, DetectorOutput, EncoderOutput
 from pipeline.release import Release
 from pipeline.retrain.described import VERSIONS, Described, LabelledCrop, describe_crops
 from pipeline.retrain.read_out import fit_weights, train_read_out
-from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, family_of, folds
+from pipeline.retrain.unseen import FAMILIES, evaluate_unseen, family_of, folds, photo_features
 from pipeline.statistics import DIMENSIONS
 
 GENERATORS = ("DALL-E 3", "gpt-image-2", "StyleGAN3", "FLUX.1-dev")
@@ -193,3 +193,24 @@ def test_unseen_table():
     ]
     assert figures["worst"]["reencoded"]["binary"]["auroc"] > 0.8
     assert figures["mean"]["as_found"]["one_class"]["auroc"] < 0.75, "no view knows anything here"
+
+
+def test_an_images_crops_are_one_sample_wherever_they_stand(data):
+    """Three crops of an AI image apart from each other; a photograph of the same name is another image."""
+    images = [(True, "same"), (False, "b"), (True, "same"), (False, "a"), (False, "same"), (True, "same")]
+    crops = tuple(
+        replace(data.crops[number], is_ai=is_ai, photograph=name) for number, (is_ai, name) in enumerate(images)
+    )
+    arrays = ("kept", "statistics", "self_descriptions", "embeddings", "network", "handling")
+    some = Described(crops, *(getattr(data, name)[:6] for name in arrays))
+    every = np.ones(len(crops), dtype=bool)
+    assert some.images(every).tolist() == [3, 1, 3, 0, 2, 3]
+    traces = some.image_traces(every, 1)
+    assert traces.patch_counts.tolist() == [16, 16, 16, 48]
+    for image, members in enumerate(([3], [1], [4], [0, 2, 5])):
+        np.testing.assert_allclose(traces.embedding[image], some.embeddings[members, 1].mean(0), atol=1e-6)
+    assert np.flatnonzero(some.first_crops(every)).tolist() == [0, 1, 3, 4]
+    found = photo_features(some, every)
+    assert found.groups.tolist() == [crops[number].source for number in (3, 1, 4, 0)]
+    np.testing.assert_allclose(found.parts.embedding[3], some.embeddings[0, 0])
+    np.testing.assert_allclose(found.ai_probabilities, some.network[[3, 1, 4, 0], 0])

@@ -22,7 +22,7 @@ def photo(number: int, *, who: str | None = "ada", model: str | None = "X100", m
         surface="default",
         embedding=np.zeros(528, dtype=np.float32),
         self_description=np.zeros(SELF_DESCRIPTION_DIM, dtype=np.float32),
-        windows=1,
+        patch_count=16,
         ai_probability=0.1,
     )
 

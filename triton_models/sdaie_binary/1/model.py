@@ -1,4 +1,8 @@
-"""Serves the SDAIE binary detector on Triton's Python backend. Beside it lie `binary.safetensors` and `binary.json`."""
+"""Serves the SDAIE binary detector on Triton's Python backend. Beside it lie `binary.safetensors` and `binary.json`.
+
+A version is its weights and this file: what changes in how weights are used is to be told here, so that it becomes
+another version, and Triton loads it anew. Read-outs are means over windows of sixteen patches (ADR 16).
+"""
 
 from __future__ import annotations
 

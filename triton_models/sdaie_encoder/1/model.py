@@ -1,4 +1,8 @@
-"""Serves the SDAIE encoder on Triton's Python backend. Beside it lie `encoder.safetensors` and `encoder.json`."""
+"""Serves the SDAIE encoder on Triton's Python backend. Beside it lie `encoder.safetensors` and `encoder.json`.
+
+A version is its weights and this file: what changes in how weights are used is to be told here, so that it becomes
+another version, and Triton loads it anew. Read-outs are means over windows of sixteen patches (ADR 16).
+"""
 
 from __future__ import annotations
 
