@@ -81,7 +81,7 @@ def test_one_class_fits_every_view(release, folders):
     model = Release.open(release).scorer().model
     card = json.loads((release / "one_class.json").read_text())
     assert set(card["views"]) == set(VIEWS)
-    assert card["weights"] == {"log_likelihood": 0.1, "ai_logit": 1.0}
+    assert card["weights"] == {"log_likelihood": 0.2, "ai_logit": 1.0}
     assert model.image.means.mixture.axes.shape == (SELF_DESCRIPTION_DIM // 2, card["views"]["means"]["axes"])
     assert sum(view["weight"] for view in card["views"].values()) == pytest.approx(1, abs=1e-3)
     assert len(model.calibration_log_likelihood) == card["calibration_photos"]

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from pipeline.adapters.registry import Registry
 from pipeline.adapters.s3 import S3ObjectStore
 from pipeline.errors import Conflict, DetectorUnavailable, NotFound, ObjectStoreUnavailable, StoreUnavailable
-from pipeline.one_class import Fusion, Mixture, OneClassModel, View, Views
+from pipeline.one_class import Fusion, Growth, Mixture, OneClassModel, View, Views
 from pipeline.release import FILES, Release
 from tests.factories import add_model
 from tests.servers import settings_for
@@ -65,7 +65,7 @@ SILENT = silent_read_out()
 def one_class(calibration):
     mixture = Mixture(np.zeros(4), np.eye(4)[:, :2], np.ones(1), np.ones(1), np.zeros((1, 2)), np.eye(2)[None])
     scores = np.sort(np.asarray(calibration, dtype=np.float64))
-    view = View(mixture, np.ones(4), np.zeros(1), np.ones(1), np.full(1, 1 / 3))
+    view = View(mixture, np.ones(4), np.zeros(1), np.ones(1), Growth(), np.full(1, 1 / 3))
     return OneClassModel(Views(view, view, view), mixture, Fusion(0, 1, 1, 1), scores, scores, scores).to_bytes()
 
 
@@ -244,4 +244,11 @@ def test_a_version_of_another_format_holds_uploads_up_and_does_not_bury_them(reg
     old = make_release(read_out=replace(shorter, weights=shorter.weights[:705]))
     version = registry.publish(old, repository, actor="anna")
     with pytest.raises(DetectorUnavailable, match="705 statistics"):
+        registry.scorer(version)
+    old = make_release("before-growth")
+    with np.load(old.folder / "one_class.npz") as archive:
+        known = {name: archive[name] for name in archive.files if not name.endswith("_growth")}
+    np.savez(old.folder / "one_class.npz", **known)
+    version = registry.publish(old, repository, actor="anna")
+    with pytest.raises(DetectorUnavailable, match=r"before-growth is not .* of format 5"):
         registry.scorer(version)
