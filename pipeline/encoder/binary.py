@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.encoder.data import Pixels, TileCache, balanced_weights, blur, cut, jpeg, resize_down
+from pipeline.encoder.data import Pixels, TileCache, balanced_weights, blur, cut, jpeg, resize_down, turn
 from pipeline.encoder.export import export_binary, load_exported_encoder
 from pipeline.encoder.heads import StandardisedHeads
 from pipeline.encoder.loop import Batch, Schedule, Weights, fit, random_for
@@ -52,6 +52,8 @@ class BinaryTraining:
     resized: float = 0.3
     """Share of images made smaller, x0.5-1."""
     blurred: float = 0.1
+    turned: bool = True
+    """Whether images are turned by quarters and mirrored at random: what no camera formed is that in all eight ways."""
     seed: int = 0
     init: Path | None = None
     """Release folder whose binary detector the run starts from; random weights if None."""
@@ -129,6 +131,8 @@ class BinaryTask:
         return np.stack(patches), np.repeat(np.array([0, 1]), half)
 
     def _augment(self, pixels: Pixels, random: np.random.Generator) -> Pixels:
+        if self.run.turned:
+            pixels = turn(pixels, random)
         if random.random() < self.run.resized:
             pixels = resize_down(pixels, random)
         if random.random() < self.run.blurred:

@@ -26,7 +26,9 @@ TILE = 256
 PATCH = 64
 TILES_PER_PHOTOGRAPH = 4
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
-CACHE_FORMAT = 2
+GRID = 16
+"""px: JPEG's blocks lie on multiples of 8 of what is saved, those of halved colour on multiples of 16."""
+CACHE_FORMAT = 3
 """Goes up when tiles are cut or described in another way: an older cache is then made anew."""
 HELD_OUT_SOURCES, HELD_OUT_MODELS = 0.15, 0.08
 """Shares of sources and of camera models kept out of fitting."""
@@ -173,6 +175,8 @@ def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> No
 def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
     """The compression of a file, and up to four tiles at fixed random places that are neither flat nor saturated.
 
+    Tiles lie on JPEG's grid, as the patches of an upload do: else images that are cut to tiles here, which many
+    generated ones are and photographs that were cropped before are not, would be told by their grid, once saved again.
     Nothing of an undecodable or small file.
     """
     try:
@@ -187,7 +191,7 @@ def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
         return {}, []
     count = 1 if max(height, width) <= TILE else TILES_PER_PHOTOGRAPH
     random = np.random.default_rng(int(_share(file.name) * 2**32))
-    return compression, [pick(pixels, TILE, random) for _ in range(count)]
+    return compression, [pick(pixels, TILE, random, grid=GRID) for _ in range(count)]
 
 
 def is_informative(pixels: Pixels) -> bool:
@@ -197,12 +201,13 @@ def is_informative(pixels: Pixels) -> bool:
     return bool(luma.std() > 2 and clipped.mean() < 0.5)
 
 
-def pick(pixels: Pixels, size: int, random: np.random.Generator, tries: int = 4) -> Pixels:
-    """A random crop of `size` px (less where the image is smaller), informative if `tries` draws find one."""
+def pick(pixels: Pixels, size: int, random: np.random.Generator, tries: int = 4, grid: int = 1) -> Pixels:
+    """A random crop of `size` px (less where the image is smaller), informative if `tries` draws find one; its corner
+    lies on a grid of `grid` px."""
     height, width = pixels.shape[:2]
     for _ in range(tries):
-        y = int(random.integers(max(height - size, 0) + 1))
-        x = int(random.integers(max(width - size, 0) + 1))
+        y = int(random.integers(max(height - size, 0) // grid + 1)) * grid
+        x = int(random.integers(max(width - size, 0) // grid + 1)) * grid
         crop = pixels[y : y + size, x : x + size]
         if is_informative(crop):
             break
@@ -263,6 +268,12 @@ def resize_down(pixels: Pixels, random: np.random.Generator) -> Pixels:
     scale = random.uniform(0.5, 1)
     size = (max(PATCH, round(width * scale)), max(PATCH, round(height * scale)))
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def turn(pixels: Pixels, random: np.random.Generator) -> Pixels:
+    """Turned by quarters and mirrored: one of eight ways, all as likely."""
+    turned = np.rot90(pixels, int(random.integers(4)))
+    return np.ascontiguousarray(turned[:, ::-1] if random.integers(2) else turned)
 
 
 def blur(pixels: Pixels, random: np.random.Generator) -> Pixels:

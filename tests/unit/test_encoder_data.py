@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.encoder.compression import compression_tags
 from pipeline.encoder.data import (
+    GRID,
     Tile,
     TileCache,
     balanced_weights,
@@ -18,6 +19,7 @@ from pipeline.encoder.data import (
     is_informative,
     pick,
     read_folder,
+    turn,
 )
 from tests.images import camera_jpeg, flat, photo
 
@@ -27,11 +29,12 @@ def random():
     return np.random.default_rng(0)
 
 
-def contains(image, tile):
-    """Whether the tile is a window of the image, found by its first pixel."""
+def place_of(image, tile):
+    """Corner of the window of the image that the tile is, found by its first pixel; None if it is none."""
     height, width = tile.shape[:2]
     places = np.argwhere((image == tile[0, 0]).all(2))
-    return any(np.array_equal(image[y : y + height, x : x + width], tile) for y, x in places)
+    windows = (place for place in places if np.array_equal(image[place[0] :, place[1] :][:height, :width], tile))
+    return next(windows, None)
 
 
 def test_a_jpeg_says_how_it_was_compressed(tmp_path):
@@ -93,8 +96,9 @@ def test_the_cache_keeps_pixels_as_found(tmp_path):
     opened = TileCache(data, cache)
     assert [tile.file for tile in opened.tiles] == ["a.png"] + 4 * ["b.png"]
     np.testing.assert_array_equal(opened.tile(0), small)
-    for number in range(1, 5):
-        assert contains(large, opened.tile(number))
+    places = [place_of(large, opened.tile(number)) for number in range(1, 5)]
+    assert not np.any(np.array(places) % GRID)  # a JPEG's blocks stay where they are
+    assert len({tuple(place) for place in places}) > 1
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     TileCache(data, cache)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before  # decoded once
@@ -165,3 +169,10 @@ def test_degradations_change_the_picture_lightly_and_leave_room_for_a_patch(rand
         degraded = degrade(tile, random)
         assert min(degraded.shape[:2]) >= 64
         assert degraded.shape != tile.shape or 0 < np.abs(degraded.astype(float) - tile).mean() < 10
+
+
+def test_an_image_is_turned_in_one_of_eight_ways(random):
+    tile = photo(64, 48)
+    ways = {turned.tobytes() for turned in (turn(tile, random) for _ in range(100))}
+    quarters = [np.rot90(tile, quarter) for quarter in range(4)]
+    assert ways == {np.ascontiguousarray(way).tobytes() for way in [*quarters, *(q[:, ::-1] for q in quarters)]}
