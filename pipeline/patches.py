@@ -1,6 +1,6 @@
 """DecodedImage -> Patches: which 64x64 patches of an image are looked at. The only patch cutter of the project.
 
-The grid is the paper's (section "Inference": centre crop to multiples of 64, non-overlapping). Where it has more cells
+The grid is the paper's (section "Inference": centre crop to multiples of 64, non-overlapping), but on JPEG's own. Where it has more cells
 than the budget, a fixed subset is taken: blocks of four by four, as large as the crops that the detector learned from
 (ADR 15). They come in the order of a quasirandom sequence, which spreads any number of them over the image, and whose
 first n are always among its first n + 1. Cells that carry no trace of a sensor (flat, clipped) are passed over.
@@ -33,6 +33,9 @@ CLIPPED_SHARE = 0.5
 
 BLOCK = math.isqrt(TOGETHER)
 """Cells down and across of a window."""
+
+JPEG_GRID = 16
+"""px: blocks of a JPEG whose colour is halved."""
 
 CANDIDATES_PER_PATCH = 4
 """Cells tried for each patch of the budget, so that a mostly flat picture still fills it."""
@@ -139,8 +142,9 @@ def _blocks(rows: int, columns: int) -> list[NDArray[np.intp]]:
 
 
 def _grid(height: int, width: int) -> NDArray[np.int32]:
-    """Corners of all cells of the centred grid, (n, 2): y, x."""
-    top, left = height % PATCH_SIZE // 2, width % PATCH_SIZE // 2
+    """Corners of all cells of the grid, (n, 2): y, x. It is centred as far as JPEG's own grid lets it: the heads
+    learned from patches that lie on that (ADR 17)."""
+    top, left = (side % PATCH_SIZE // 2 // JPEG_GRID * JPEG_GRID for side in (height, width))
     ys = np.arange(top, height - PATCH_SIZE + 1, PATCH_SIZE, dtype=np.int32)
     xs = np.arange(left, width - PATCH_SIZE + 1, PATCH_SIZE, dtype=np.int32)
     return np.stack(np.meshgrid(ys, xs, indexing="ij"), axis=-1).reshape(-1, 2)

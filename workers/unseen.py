@@ -39,7 +39,7 @@ def _tracked(folds: Sequence[Fold]) -> Iterable[Fold]:
 def _table(figures: Mapping[str, Any]) -> Table:
     columns = [(condition, head) for condition in STANDING for head in HEADS]
     headers = ("left-out family", "left-out phones", "real", "ai", *(f"{head}, {name}" for name, head in columns))
-    table = Table(*headers, title="AUROC on what no part of the fold was fitted on")
+    table = Table(*headers, title="AUROC on families and phones left out")
     for fold in figures["folds"]:
         areas = [f"{fold[condition][head]['auroc']:.3f}" for condition, head in columns]
         table.add_row(fold["family"], ", ".join(fold["makes"]), str(fold["real"]), str(fold["ai"]), *areas)

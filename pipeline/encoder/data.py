@@ -28,7 +28,9 @@ TILES_PER_PHOTOGRAPH = 4
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 GRID = 16
 """px: JPEG's blocks lie on multiples of 8 of what is saved, those of halved colour on multiples of 16."""
-CACHE_FORMAT = 3
+FIRST_QUALITIES, FIRST_SUBSAMPLINGS = range(80, 99), ("4:2:0", "4:2:2")
+"""Of the save that stands in for a camera's, where a file is no JPEG."""
+CACHE_FORMAT = 4
 """Goes up when tiles are cut or described in another way: an older cache is then made anew."""
 HELD_OUT_SOURCES, HELD_OUT_MODELS = 0.15, 0.08
 """Shares of sources and of camera models kept out of fitting."""
@@ -94,11 +96,12 @@ def read_folder(folder: Path) -> list[Tile]:
 
 
 def tile_of(row: Mapping[str, str]) -> Tile:
-    """One row of a manifest."""
-    source = row.get("source_repo", "")
+    """One row of a manifest. Crops of one photograph share its path; crops of one path that a generator made are of a
+    sheet of samples, and are different images."""
+    source, file = row.get("source_repo", ""), row["file"]
     return Tile(
-        file=row["file"],
-        photograph=f"{source}/{row.get('source_path', row['file'])}",
+        file=file,
+        photograph=f"{source}/{file if row.get('generator') else row.get('source_path', file)}",
         source=source,
         camera=row.get("model") or row.get("generator") or "",
         tags={name: value.strip() for name, value in row.items() if name[:1].isupper() and value.strip()},
@@ -175,13 +178,13 @@ def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> No
 def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
     """The compression of a file, and up to four tiles at fixed random places that are neither flat nor saturated.
 
-    Tiles lie on JPEG's grid, as the patches of an upload do: else images that are cut to tiles here, which many
-    generated ones are and photographs that were cropped before are not, would be told by their grid, once saved again.
-    Nothing of an undecodable or small file.
+    Tiles lie on JPEG's grid, as the patches of an upload do, and what is no JPEG is saved as one first: cameras write
+    JPEG and generators PNG, and saved again, by a history or a network's augmentation, the one has been saved twice and
+    the other once (ADR 17). Nothing of an undecodable or small file.
     """
     try:
         with Image.open(file) as image:
-            compression = compression_tags(image)
+            compression, saved = compression_tags(image), image.format == "JPEG"
             pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
         warnings.warn(f"{file} is left out: {error}", stacklevel=2)
@@ -191,6 +194,8 @@ def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
         return {}, []
     count = 1 if max(height, width) <= TILE else TILES_PER_PHOTOGRAPH
     random = np.random.default_rng(int(_share(file.name) * 2**32))
+    if not saved:
+        pixels = jpeg(pixels, int(random.choice(FIRST_QUALITIES)), str(random.choice(FIRST_SUBSAMPLINGS)))
     return compression, [pick(pixels, TILE, random, grid=GRID) for _ in range(count)]
 
 
@@ -252,10 +257,10 @@ def degrade(pixels: Pixels, random: np.random.Generator) -> Pixels:
     return kinds[random.integers(len(kinds))](pixels, random)
 
 
-def jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """The same crop after JPEG at `quality`, 4:2:0."""
+def jpeg(pixels: Pixels, quality: int, subsampling: str = "4:2:0") -> Pixels:
+    """The same crop after JPEG at `quality`."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=2)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(buffer))
 
 

@@ -20,7 +20,7 @@ from pipeline.windows import TOGETHER
 Pixels = NDArray[np.uint8]
 History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
 
-FORMAT = 6
+FORMAT = 7
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 HISTORIES = 3

@@ -8,6 +8,8 @@ from PIL import Image
 
 from pipeline.encoder.compression import compression_tags
 from pipeline.encoder.data import (
+    FIRST_QUALITIES,
+    FIRST_SUBSAMPLINGS,
     GRID,
     Tile,
     TileCache,
@@ -17,8 +19,10 @@ from pipeline.encoder.data import (
     file_weights,
     is_held_out,
     is_informative,
+    jpeg,
     pick,
     read_folder,
+    tile_of,
     turn,
 )
 from tests.images import camera_jpeg, flat, photo
@@ -78,6 +82,15 @@ def test_a_manifest_names_source_camera_and_tags(tmp_path):
     assert first.tags == {"Make": "FUJIFILM", "ISO": "200"}
 
 
+def test_samples_of_one_sheet_are_different_images():
+    row = {"source_repo": "someone/model", "source_path": "samples.png"}
+    camera, generated = ({**row, "model": "X100"}, {**row, "generator": "Some Diffusion 3"})
+    crops, samples = ([tile_of({**kind, "file": file}) for file in ("a.png", "b.png")] for kind in (camera, generated))
+    assert crops[0].photograph == crops[1].photograph
+    assert samples[0].photograph != samples[1].photograph
+    assert samples[0].camera == "Some Diffusion 3"
+
+
 def test_without_a_manifest_the_files_exif_is_read(tmp_path):
     (tmp_path / "trip").mkdir()
     (tmp_path / "trip" / "1.jpg").write_bytes(camera_jpeg(model="Z9", ISOSpeedRatings=400, FNumber=2.8))
@@ -90,11 +103,11 @@ def test_without_a_manifest_the_files_exif_is_read(tmp_path):
 def test_the_cache_keeps_pixels_as_found(tmp_path):
     data, cache = tmp_path / "data", tmp_path / "cache"
     data.mkdir()
-    small, large = photo(100, 252), photo(600, 700, seed=1)
-    Image.fromarray(small).save(data / "a.png")
-    Image.fromarray(large).save(data / "b.png")
+    for name, pixels in (("a", photo(100, 252)), ("b", photo(600, 700, seed=1))):
+        Image.fromarray(pixels).save(data / f"{name}.jpg")
+    small, large = (np.asarray(Image.open(data / f"{name}.jpg")) for name in "ab")
     opened = TileCache(data, cache)
-    assert [tile.file for tile in opened.tiles] == ["a.png"] + 4 * ["b.png"]
+    assert [tile.file for tile in opened.tiles] == ["a.jpg"] + 4 * ["b.jpg"]
     np.testing.assert_array_equal(opened.tile(0), small)
     places = [place_of(large, opened.tile(number)) for number in range(1, 5)]
     assert not np.any(np.array(places) % GRID)  # a JPEG's blocks stay where they are
@@ -102,6 +115,15 @@ def test_the_cache_keeps_pixels_as_found(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     TileCache(data, cache)
     assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == before  # decoded once
+
+
+def test_what_is_no_jpeg_is_saved_as_one_first(tmp_path):
+    """Cameras write JPEG: a generated PNG would be told by the save that it lacks, and a photograph by its own."""
+    pixels = photo(256, 256)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    tile = TileCache(tmp_path, tmp_path / "cache").tile(0)
+    saves = (jpeg(pixels, quality, colour) for quality in FIRST_QUALITIES for colour in FIRST_SUBSAMPLINGS)
+    assert sum(np.array_equal(tile, saved) for saved in saves) == 1
 
 
 @pytest.mark.parametrize("manifest", ["file\nbroken.jpg\ngood.jpg\n", None], ids=["manifest", "no manifest"])

@@ -42,6 +42,7 @@ def train_read_out(
 def described_folders(data: Path, ai: Path, release: Path, cache: Path, *, seed: int) -> Described:
     """Both folders' crops, described with the networks of `release`; kept in `cache` for the next call."""
     from pipeline.adapters.local import LocalDetector  # torch, only here
+    from pipeline.encoder.data import CACHE_FORMAT
     from pipeline.encoder.history import random_history
     from pipeline.release import Release
     from pipeline.retrain.described import FORMAT, Described, describe_crops
@@ -49,7 +50,7 @@ def described_folders(data: Path, ai: Path, release: Path, cache: Path, *, seed:
     crops = [*_crops(data, cache, is_ai=False), *_crops(ai, cache, is_ai=True)]
     networks = [(release / f"{name}.safetensors").read_bytes() for name in ("encoder", "binary")]
     stamp = [hashlib.sha256(content).hexdigest() for content in networks]
-    stamp += [str(FORMAT), str(data.resolve()), str(ai.resolve()), str(len(crops)), str(seed)]
+    stamp += [str(FORMAT), str(CACHE_FORMAT), str(data.resolve()), str(ai.resolve()), str(len(crops)), str(seed)]
     file = cache / f"described-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.npz"
     if not file.exists():
         detector, model = LocalDetector(release, Settings().detector.trunk), Release.unversioned(release.name)
