@@ -1,10 +1,10 @@
 """DecodedImage -> Patches: which 64x64 patches of an image are looked at. The only patch cutter of the project.
 
-The grid is the paper's (section "Inference": centre crop to multiples of 64, non-overlapping), but on JPEG's own. Where it has more cells
-than the budget, a fixed subset is taken: blocks of four by four, as large as the crops that the detector learned from
-(ADR 15). They come in the order of a quasirandom sequence, which spreads any number of them over the image, and whose
-first n are always among its first n + 1. Cells that carry no trace of a sensor (flat, clipped) are passed over.
-Cost depends on the budget, not on the size of the image.
+The grid is the paper's (section "Inference": centre crop to multiples of 64, non-overlapping), moved onto JPEG's own
+(ADR 17). Where it has more cells than the budget, a fixed subset is taken: blocks of four by four, as large as the
+crops that the detector learned from (ADR 15). They come in the order of a quasirandom sequence, which spreads any
+number of them over the image, and whose first n are always among its first n + 1. Cells that carry no trace of a sensor
+(flat, clipped) are passed over. Cost depends on the budget, not on the size of the image.
 
 Whether an image was drawn, single cells decide that are spread in the same way. One of drawn cells
 (`pipeline.graphics`) is a graphic, and is not asked about. One that is partly drawn, such as a screenshot with a
