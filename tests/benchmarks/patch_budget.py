@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.patch_budget --real PHOTOS --ai AI_IMAGES --release RELEASE --cache FOLDER --plot FILE
 
-Held-out photographs with at least two crops (their patches together) and held-out generators, all re-encoded; the
-statistics are fitted on the others. No evaluation image is looked at.
+Held-out photographs and images of held-out generators, all re-encoded; the statistics are fitted on the others. Up to
+sixteen patches are of one place, a crop of 256 px; 32 are of two, looked at one by one, where an image has two. No
+evaluation image is looked at.
 """
 
 from __future__ import annotations
@@ -21,25 +22,26 @@ mpl.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 from numpy.typing import NDArray
-from PIL import Image
 from rich.progress import track
+from scipy.special import expit
 
 from pipeline.adapters.local import LocalDetector
-from pipeline.encoder.data import Tile, read_folder
+from pipeline.encoder.data import TileCache
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
+from pipeline.one_class import logit
 from pipeline.patches import NotApplicable, cut
 from pipeline.read_out import ReadOut
-from pipeline.records import DecodedImage, Patches
+from pipeline.records import PATCH_SIZE, DecodedImage, Patches
 from pipeline.release import Release
 from pipeline.retrain.read_out import fit_joint, fit_read_out
 from pipeline.statistics import describe
-from workers.cli.read_out import described_folders
+from pipeline.windows import TOGETHER
+from workers.cli.read_out import CROPS_PER_PHOTOGRAPH, described_folders
 
 Pixels = NDArray[np.uint8]
 
 BUDGETS = (2, 4, 8, 16, 32)
-LARGEST = max(BUDGETS)
 
 
 def _energy(patches: Pixels) -> NDArray[np.float64]:
@@ -56,44 +58,42 @@ CHOICES: Mapping[str, Callable[[Pixels], NDArray[np.intp]]] = {
 """How -> an order of an image's patches; the budget takes the first ones."""
 
 
-def patches_of(folder: Path, tiles: list[Tile]) -> Pixels:
-    """Up to `LARGEST` patches of an image's crops, re-encoded: drawn at random, in reading order; (n, 64, 64, 3)."""
-    parts = []
-    for tile in tiles:
-        with Image.open(folder / tile.file) as opened:
-            image = degrade(DecodedImage(np.asarray(opened.convert("RGB")), "JPEG"), "reencoded")
-        try:
-            parts.append(cut(image, LARGEST).pixels)
-        except NotApplicable:
-            continue
-    if not parts:
-        return np.zeros((0, 64, 64, 3), np.uint8)
-    together = np.concatenate(parts)
-    return together[np.sort(np.random.default_rng(0).permutation(len(together))[:LARGEST])]
-
-
-def images(folder: Path) -> list[Pixels]:
-    """Of held-out images that have enough patches for the largest budget."""
+def places(folder: Path, cache: Path) -> list[list[Pixels]]:
+    """Of each held-out image one or two crops of sixteen patches, re-encoded: [(16, 64, 64, 3), ...]."""
+    tiles = TileCache(folder, cache)
     by_image = defaultdict(list)
-    for tile in read_folder(folder):
+    for number, tile in enumerate(tiles.tiles):
         if tile.held_out:
-            by_image[tile.photograph].append(tile)
-    found = [patches_of(folder, tiles[:4]) for tiles in track(list(by_image.values()), folder.name)]
-    return [patches for patches in found if len(patches) == LARGEST]
+            by_image[tile.photograph].append(number)
+    found = [
+        [_patches(tiles.tile(number)) for number in numbers[:CROPS_PER_PHOTOGRAPH]]
+        for numbers in track(list(by_image.values()), folder.name)
+    ]
+    return [crops for crops in ([c for c in crops if len(c) == TOGETHER] for crops in found) if crops]
 
 
-def suspicions(detector: LocalDetector, read_out: ReadOut, patches: Pixels) -> list[list[float]]:
-    """By choice and budget."""
-    model, rows = Release.unversioned("any"), []
-    for order in CHOICES.values():
-        chosen = order(patches)
-        row = []
-        for budget in BUDGETS:
-            part = patches[np.sort(chosen[:budget])]
-            network = detector.detect(Patches(part, np.zeros((budget, 2), np.int32)), model).ai_probability
-            row.append(float(read_out.probability(np.array(network), describe(part))))
-        rows.append(row)
-    return rows
+def _patches(pixels: Pixels) -> Pixels:
+    try:
+        return cut(degrade(DecodedImage(pixels, "JPEG"), "reencoded"), TOGETHER).pixels
+    except NotApplicable:
+        return np.zeros((0, PATCH_SIZE, PATCH_SIZE, 3), np.uint8)
+
+
+def suspicions(detector: LocalDetector, read_out: ReadOut, crops: list[Pixels]) -> list[list[float]]:
+    """By choice and budget: part of the first crop, or all of both, each by itself."""
+
+    def suspicion(parts: list[Pixels]) -> float:
+        none = [Patches(part, np.zeros((len(part), 2), np.int32)) for part in parts]
+        log_odds = np.mean([logit(np.array(detector.detect(part, model).ai_probability)) for part in none])
+        statistics = np.mean([describe(part) for part in parts], axis=0)
+        return float(read_out.probability(np.asarray(expit(log_odds)), statistics))
+
+    model, first = Release.unversioned("any"), crops[0]
+    return [
+        [suspicion([first[np.sort(order(first)[:budget])]]) for budget in BUDGETS if budget <= TOGETHER]
+        + [suspicion(crops)]
+        for order in CHOICES.values()
+    ]
 
 
 def main() -> None:
@@ -106,7 +106,7 @@ def main() -> None:
     read_out = replace(read_out, joint=fit_joint(data, data.weighs, read_out))
     detector = LocalDetector(options.release)
     real, ai = (
-        np.array([suspicions(detector, read_out, patches) for patches in track(images(folder), "scoring")])
+        np.array([suspicions(detector, read_out, crops) for crops in track(places(folder, options.cache), "scoring")])
         for folder in (options.real, options.ai)
     )  # (images, choices, budgets)
     figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
