@@ -6,6 +6,9 @@ crops that the detector learned from (ADR 15). They come in the order of a quasi
 number of them over the image, and whose first n are always among its first n + 1. Cells that carry no trace of a sensor
 (flat, clipped) are passed over. Cost depends on the budget, not on the size of the image.
 
+Patches of what is no JPEG are saved as one first, as all was that the heads learned from: cameras write JPEG, and
+a picture that was never one would be unlike all photographs for that alone (ADR 17).
+
 Whether an image was drawn, single cells decide that are spread in the same way. One of drawn cells
 (`pipeline.graphics`) is a graphic, and is not asked about. One that is partly drawn, such as a screenshot with a
 photograph in it, is asked about the natural ones among these. Few drawn cells change nothing: a photograph may have
@@ -14,11 +17,13 @@ some, and it is cut as the photographs that the detector was calibrated on.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline import graphics
 from pipeline.errors import PipelineError
@@ -36,6 +41,9 @@ BLOCK = math.isqrt(TOGETHER)
 
 JPEG_GRID = 16
 """px: blocks of a JPEG whose colour is halved."""
+
+QUALITY = 90
+"""Of the save that stands in for a camera's."""
 
 CANDIDATES_PER_PATCH = 4
 """Cells tried for each patch of the budget, so that a mostly flat picture still fills it."""
@@ -66,6 +74,21 @@ def cut(image: DecodedImage, budget: int) -> Patches:
     Raises:
         NotApplicable: a side is under 64 px, every patch is flat or clipped, or the image is a graphic.
     """
+    chosen = _chosen(image, budget)
+    return chosen if image.format == "JPEG" else _saved(chosen)
+
+
+def _saved(patches: Patches) -> Patches:
+    """As a JPEG would hold them. Patches are whole blocks of it, so they can be saved by themselves, one below the
+    other."""
+    buffer = io.BytesIO()
+    column = Image.fromarray(patches.pixels.reshape(-1, PATCH_SIZE, 3))
+    column.save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    pixels = np.asarray(Image.open(buffer)).reshape(patches.pixels.shape)
+    return Patches(pixels=pixels, corners=patches.corners)
+
+
+def _chosen(image: DecodedImage, budget: int) -> Patches:
     if min(image.height, image.width) < PATCH_SIZE:
         raise NotApplicable(NotApplicableReason.TOO_SMALL)
     corners = _grid(image.height, image.width)

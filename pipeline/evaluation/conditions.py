@@ -60,4 +60,4 @@ def degrade(image: DecodedImage, condition: str) -> DecodedImage:
     changed = _reencode(Image.fromarray(image.pixels))
     if condition != "reencoded":
         changed = _DEGRADATIONS[condition](changed)
-    return DecodedImage(np.asarray(changed), image.format)
+    return DecodedImage(np.asarray(changed), "JPEG")  # it has been one, whatever it came as

@@ -12,12 +12,12 @@ from pipeline import patches as cutting
 from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage, NotApplicableReason
 from pipeline.windows import windows
-from tests.images import drawing, jpeg
+from tests.images import drawing, jpeg, photo
 
 
 def noise(height: int, width: int, seed: int = 0) -> DecodedImage:
     pixels = np.random.default_rng(seed).integers(40, 200, (height, width, 3), dtype=np.uint8)
-    return DecodedImage(pixels, "PNG")
+    return DecodedImage(pixels, "JPEG")
 
 
 @pytest.mark.parametrize(
@@ -103,14 +103,14 @@ def test_what_is_drawn_is_not_decided_in_one_place():
     pixels = drawing(64 * 24, 64 * 24)
     pixels[64 * 10 : 64 * 15, 64 * 10 : 64 * 15] = noise(64 * 5, 64 * 5).pixels
     with pytest.raises(NotApplicable) as error:
-        cut(DecodedImage(pixels, "PNG"), 16)
+        cut(DecodedImage(pixels, "JPEG"), 16)
     assert error.value.reason is NotApplicableReason.GRAPHIC
 
 
 def test_of_drawn_blocks_the_natural_cells_are_asked():
     """Nothing else is known to be drawn: spread cells hardly met it."""
     natural = np.random.default_rng(0).normal(128, 4, (64 * 24, 64 * 24, 3)).astype(np.uint8)
-    image, graphic = DecodedImage(natural, "PNG"), drawing(64, 64)
+    image, graphic = DecodedImage(natural, "JPEG"), drawing(64, 64)
     before = cut(image, 64).corners
     for y, x in before[:32]:
         image.pixels[y : y + 64, x : x + 64] = graphic
@@ -123,7 +123,7 @@ def test_where_blocks_hold_nothing_single_cells_are_asked():
     kept = np.full_like(image.pixels, 90)
     for y, x in lone:
         kept[y : y + 64, x : x + 64] = image.pixels[y : y + 64, x : x + 64]
-    found = {tuple(corner) for corner in cut(DecodedImage(kept, "PNG"), 4).corners.tolist()}
+    found = {tuple(corner) for corner in cut(DecodedImage(kept, "JPEG"), 4).corners.tolist()}
     assert found
     assert found <= set(lone)
 
@@ -145,7 +145,7 @@ def test_flat_and_clipped_cells_are_passed_over():
 )
 def test_images_that_the_question_does_not_apply_to(pixels, reason):
     with pytest.raises(NotApplicable) as caught:
-        cut(DecodedImage(pixels, "PNG"), 8)
+        cut(DecodedImage(pixels, "JPEG"), 8)
     assert caught.value.reason is reason
 
 
@@ -155,7 +155,7 @@ def test_a_graphic_is_not_asked_about(quality):
     if quality:
         pixels = np.asarray(Image.open(io.BytesIO(jpeg(pixels, quality=quality))))
     with pytest.raises(NotApplicable) as error:
-        cut(DecodedImage(pixels, "PNG"), 64)
+        cut(DecodedImage(pixels, "JPEG"), 64)
     assert error.value.reason is NotApplicableReason.GRAPHIC
 
 
@@ -163,14 +163,14 @@ def test_of_a_screenshot_only_the_photograph_in_it_is_asked_about():
     pixels = drawing(640, 640)
     sensor = np.random.default_rng(0).normal(0, 3, (256, 256, 3))
     pixels[128:384, 256:512] = np.linspace(60, 180, 256)[:, None, None] + sensor
-    corners = cut(DecodedImage(pixels, "PNG"), 100).corners
+    corners = cut(DecodedImage(pixels, "JPEG"), 100).corners
     assert {(y, x) for y, x in corners.tolist()} == {(y, x) for y in range(128, 384, 64) for x in range(256, 512, 64)}
 
 
 def test_a_drawn_corner_changes_nothing_in_a_photograph():
     pixels = noise(512, 512).pixels
     pixels[:128, :448] = drawing(128, 448)  # 14 of 64 patches
-    assert len(cut(DecodedImage(pixels, "PNG"), 64).corners) == 64
+    assert len(cut(DecodedImage(pixels, "JPEG"), 64).corners) == 64
 
 
 def test_a_photograph_with_a_clear_sky_is_no_graphic():
@@ -191,7 +191,21 @@ def test_the_cost_does_not_grow_with_the_image(natural, passes, monkeypatch):
     usable = cutting._usable
     monkeypatch.setattr(cutting, "_usable", lambda patch: looked_at.append(1) or usable(patch))
     try:
-        assert len(cut(DecodedImage(pixels, "PNG"), 8).corners) == natural
+        assert len(cut(DecodedImage(pixels, "JPEG"), 8).corners) == natural
     except NotApplicable:
         assert not natural
     assert len(looked_at) == passes * 8 * cutting.CANDIDATES_PER_PATCH
+
+
+def test_what_is_no_jpeg_is_saved_as_one_first():
+    """A photograph that came as HEIC or PNG would else be unlike all that calibrated, for that alone."""
+    pixels = photo(256, 320)
+    unsaved, png = (cut(DecodedImage(pixels, format), 16) for format in ("JPEG", "PNG"))
+    np.testing.assert_array_equal(unsaved.corners, png.corners)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=90, subsampling="4:2:0")
+    saved = cut(DecodedImage(np.asarray(Image.open(buffer)), "JPEG"), 16)
+    np.testing.assert_array_equal(saved.corners, png.corners)
+    inner = np.s_[:, 2:-2, 2:-2]  # colour is interpolated over the edges of patches
+    np.testing.assert_array_equal(saved.pixels[inner], png.pixels[inner])
+    assert not np.array_equal(unsaved.pixels, png.pixels)
