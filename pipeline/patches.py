@@ -80,7 +80,7 @@ def cut(image: DecodedImage, budget: int) -> Patches:
 
 def _saved(patches: Patches) -> Patches:
     """As a JPEG would hold them. Patches are whole blocks of it, so they can be saved by themselves, one below the
-    other."""
+    other; only colour is interpolated over their edges, by a pixel."""
     buffer = io.BytesIO()
     column = Image.fromarray(patches.pixels.reshape(-1, PATCH_SIZE, 3))
     column.save(buffer, "JPEG", quality=QUALITY, subsampling="4:2:0")

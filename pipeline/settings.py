@@ -114,8 +114,8 @@ class LimitSettings(BaseModel):
     """Declared pixels of an image, checked before it is decoded; far under Pillow's own limit."""
     decode_memory: ByteSize = ByteSize(750 * 2**20)
     """Bytes that decoding one image may take on top of what its process holds; 50 megapixels of any format fit."""
-    patch_budget: PositiveInt = 64
-    """Patches looked at in one image; cost per image is linear in it."""
+    patch_budget: PositiveInt = Field(64, le=1000)
+    """Patches looked at in one image; cost per image is linear in it. One below the other they have to fit a JPEG."""
     exiftool_timeout: Seconds = 5
 
 

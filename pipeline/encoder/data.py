@@ -1,7 +1,7 @@
 """Photographs for training: read a folder, decode it once to a memory-mapped cache, split, sample, degrade, cut.
 
-A *tile* is a crop of at most 256x256 px of one photograph, as found: never resized. This module needs only NumPy and
-Pillow, so the split can also be used where torch is not wanted.
+A *tile* is a crop of at most 256x256 px of one photograph: never resized, and a JPEG's as found. This module needs only
+NumPy and Pillow, so the split can also be used where torch is not wanted.
 """
 
 import csv
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFilter
+from PIL import ExifTags, Image, ImageFilter, JpegImagePlugin
 
 from pipeline.encoder.compression import compression_tags
 
@@ -182,10 +182,13 @@ def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
     JPEG and generators PNG, and saved again, by a history or a network's augmentation, the one has been saved twice and
     the other once (ADR 17). Nothing of an undecodable or small file.
     """
+    random = np.random.default_rng(int(_share(file.name) * 2**32))
     try:
         with Image.open(file) as image:
-            compression, saved = compression_tags(image), image.format == "JPEG"
-            pixels = np.asarray(image.convert("RGB"))
+            compression, pixels = compression_tags(image), np.asarray(image.convert("RGB"))
+            if not isinstance(image, JpegImagePlugin.JpegImageFile):  # which one with several pictures (MPO) is, too
+                quality, subsampling = random.choice(FIRST_QUALITIES), random.choice(FIRST_SUBSAMPLINGS)
+                pixels = jpeg(pixels, int(quality), str(subsampling))
     except OSError as error:
         warnings.warn(f"{file} is left out: {error}", stacklevel=2)
         return {}, []
@@ -193,9 +196,6 @@ def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
     if min(height, width) < PATCH:
         return {}, []
     count = 1 if max(height, width) <= TILE else TILES_PER_PHOTOGRAPH
-    random = np.random.default_rng(int(_share(file.name) * 2**32))
-    if not saved:
-        pixels = jpeg(pixels, int(random.choice(FIRST_QUALITIES)), str(random.choice(FIRST_SUBSAMPLINGS)))
     return compression, [pick(pixels, TILE, random, grid=GRID) for _ in range(count)]
 
 

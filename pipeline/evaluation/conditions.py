@@ -17,7 +17,7 @@ SCREENSHOT_SCALE = 0.87
 """No simple fraction: what a browser or a phone draws a picture at on its screen rarely is one."""
 
 STANDING = ("as_found", "reencoded")
-"""Always measured. The second takes away what file format and size give away; it is the honest figure."""
+"""Always measured. The second takes away most of what format and size give away; it is the honest figure."""
 
 
 def _jpeg(image: Image.Image, quality: int) -> Image.Image:

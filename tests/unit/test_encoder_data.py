@@ -82,6 +82,15 @@ def test_a_manifest_names_source_camera_and_tags(tmp_path):
     assert first.tags == {"Make": "FUJIFILM", "ISO": "200"}
 
 
+def test_a_jpeg_of_several_pictures_is_one(tmp_path):
+    """Pillow calls what many phones write MPO."""
+    first, second = (Image.fromarray(photo(256, 256, seed=seed)) for seed in (0, 1))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert image.format == "MPO"
+        np.testing.assert_array_equal(TileCache(tmp_path, tmp_path / "cache").tile(0), np.asarray(image))
+
+
 def test_samples_of_one_sheet_are_different_images():
     row = {"source_repo": "someone/model", "source_path": "samples.png"}
     camera, generated = ({**row, "model": "X100"}, {**row, "generator": "Some Diffusion 3"})

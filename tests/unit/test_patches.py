@@ -199,12 +199,12 @@ def test_the_cost_does_not_grow_with_the_image(natural, passes, monkeypatch):
 
 def test_what_is_no_jpeg_is_saved_as_one_first():
     """A photograph that came as HEIC or PNG would else be unlike all that calibrated, for that alone."""
-    pixels = photo(256, 320)
-    unsaved, png = (cut(DecodedImage(pixels, format), 16) for format in ("JPEG", "PNG"))
+    pixels = photo(512, 576)
+    unsaved, png = (cut(DecodedImage(pixels, format), 64) for format in ("JPEG", "PNG"))
     np.testing.assert_array_equal(unsaved.corners, png.corners)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=90, subsampling="4:2:0")
-    saved = cut(DecodedImage(np.asarray(Image.open(buffer)), "JPEG"), 16)
+    saved = cut(DecodedImage(np.asarray(Image.open(buffer)), "JPEG"), 64)
     np.testing.assert_array_equal(saved.corners, png.corners)
     inner = np.s_[:, 2:-2, 2:-2]  # colour is interpolated over the edges of patches
     np.testing.assert_array_equal(saved.pixels[inner], png.pixels[inner])

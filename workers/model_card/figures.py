@@ -20,8 +20,8 @@ def how_good(figures: Mapping[str, Any], plots: str | None) -> list[str]:
     return [
         "## How good it is",
         f"{images['real']} photographs and {images['ai']} AI images, with 95 % intervals (bootstrap; Clopper-Pearson "
-        "at the promise). `reencoded`: every image cropped to 512 px and saved as JPEG 90 4:2:0, which takes away what "
-        'file format and size give away. "At promise": by the threshold that promises a false-positive rate of '
+        "at the promise). `reencoded`: every image cropped to 512 px and saved as JPEG 90 4:2:0, which takes away most "
+        'of what file format and size give away. "At promise": by the threshold that promises a false-positive rate of '
         f"{percent(figures['promise'])}.",
         _head_table(figures, STANDING),
         code(figures["command"]),
