@@ -69,7 +69,7 @@ class NotApplicable(PipelineError):
 
 def cut(image: DecodedImage, budget: int) -> Patches:
     """Up to `budget` usable patches of `image`, block by block, whole blocks first, so that each of these is one of the
-    `windows`. Same pixels, same patches.
+    `windows`; of what is no JPEG, as a JPEG would hold them. Same pixels and format, same patches.
 
     Raises:
         NotApplicable: a side is under 64 px, every patch is flat or clipped, or the image is a graphic.

@@ -83,15 +83,15 @@ def suspicions(detector: LocalDetector, read_out: ReadOut, crops: list[Pixels]) 
     """By choice and budget: part of the first crop, or all of both, each by itself."""
 
     def suspicion(parts: list[Pixels]) -> float:
-        none = [Patches(part, np.zeros((len(part), 2), np.int32)) for part in parts]
-        log_odds = np.mean([logit(np.array(detector.detect(part, model).ai_probability)) for part in none])
+        nowhere = [Patches(part, np.zeros((len(part), 2), np.int32)) for part in parts]
+        log_odds = np.mean([logit(np.array(detector.detect(part, model).ai_probability)) for part in nowhere])
         statistics = np.mean([describe(part) for part in parts], axis=0)
         return float(read_out.probability(np.asarray(expit(log_odds)), statistics))
 
     model, first = Release.unversioned("any"), crops[0]
+    all_of_both = suspicion(crops)  # whatever the choice
     return [
-        [suspicion([first[np.sort(order(first)[:budget])]]) for budget in BUDGETS if budget <= TOGETHER]
-        + [suspicion(crops)]
+        [suspicion([first[np.sort(order(first)[:budget])]]) for budget in BUDGETS if budget <= TOGETHER] + [all_of_both]
         for order in CHOICES.values()
     ]
 

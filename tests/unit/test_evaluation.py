@@ -96,6 +96,7 @@ def test_conditions(condition, shape):
     pixels = np.random.default_rng(0).integers(0, 256, (600, 300, 3), dtype=np.uint8)
     changed = degrade(DecodedImage(pixels, "PNG"), condition)
     assert changed.pixels.shape == shape
+    assert changed.format == ("PNG" if condition == "as_found" else "JPEG")  # so it is not saved once more
     assert condition in CONDITIONS
     assert np.array_equal(changed.pixels, pixels) == (condition == "as_found")
 
