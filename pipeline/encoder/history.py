@@ -6,12 +6,9 @@ Real and AI images get the same: a history must not give away which one it is.
 import io
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.records import Handling
-
-Pixels = npt.NDArray[np.uint8]
+from pipeline.records import DecodedImage, Handling
 
 SMALLEST = 64
 """Shortest side, px, that resizing leaves: a patch."""
@@ -34,12 +31,17 @@ SAVED_AS_JPEG, SAVED_AS_WEBP = 0.7, 0.1
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.HAMMING, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
 
 
-def random_history(pixels: Pixels, random: np.random.Generator) -> tuple[Pixels, Handling]:
-    """The same picture, (h, w, 3), as it may reach us, and how it was handled; h and w change where it is resized."""
-    image, handling = Image.fromarray(pixels), Handling.AS_MADE
+def random_history(image: DecodedImage, random: np.random.Generator) -> tuple[DecodedImage, Handling]:
+    """The same picture as it may reach us, and how it was handled; its size changes where it is resized.
+
+    Its format is the one that it was saved in last. What was handled and is not compressed again is a PNG.
+    """
+    changed, handling, format = Image.fromarray(image.pixels), Handling.AS_MADE, image.format
     if random.random() < HANDLED:
-        image, handling = _handled(image, random)
-    return np.asarray(_saved(image, random)), handling
+        changed, handling = _handled(changed, random)
+        format = "PNG"
+    changed, saved_as = _saved(changed, random)
+    return DecodedImage(np.asarray(changed), saved_as or format), handling
 
 
 def _handled(image: Image.Image, random: np.random.Generator) -> tuple[Image.Image, Handling]:
@@ -57,7 +59,8 @@ def _handled(image: Image.Image, random: np.random.Generator) -> tuple[Image.Ima
     return image, Handling.SOFT if scale > ENLARGED or sigma > OUT_OF_FOCUS else Handling.HANDLED
 
 
-def _saved(image: Image.Image, random: np.random.Generator) -> Image.Image:
+def _saved(image: Image.Image, random: np.random.Generator) -> tuple[Image.Image, str | None]:
+    """And the format, None where it is not compressed again."""
     draw, quality = random.random(), int(random.integers(QUALITIES[0], QUALITIES[1] + 1))
     buffer = io.BytesIO()
     if draw < SAVED_AS_JPEG:
@@ -65,5 +68,6 @@ def _saved(image: Image.Image, random: np.random.Generator) -> Image.Image:
     elif draw < SAVED_AS_JPEG + SAVED_AS_WEBP:
         image.save(buffer, "WEBP", quality=quality)
     else:
-        return image
-    return Image.open(buffer).convert("RGB")
+        return image, None
+    saved = Image.open(buffer)
+    return saved.convert("RGB"), saved.format

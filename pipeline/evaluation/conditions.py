@@ -38,26 +38,27 @@ def _scale(image: Image.Image, factor: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-_DEGRADATIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+_AS_JPEG: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "reencoded": lambda image: image,
     "jpeg_95": lambda image: _jpeg(image, 95),
     "jpeg_85": lambda image: _jpeg(image, 85),
     "jpeg_70": lambda image: _jpeg(image, 70),
+}
+
+_AS_PNG: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "half_size": lambda image: _scale(image, 0.5),
     "double_size": lambda image: _scale(image, 2),
     "blur": lambda image: image.filter(ImageFilter.GaussianBlur(1)),
-    # Saved as PNG, which changes no pixel: the pixels are the screenshot.
     "screenshot": lambda image: _scale(image, SCREENSHOT_SCALE),
 }
 
-CONDITIONS: tuple[str, ...] = (*STANDING, *_DEGRADATIONS)
-"""All but the first two are degradations of the second."""
+CONDITIONS: tuple[str, ...] = ("as_found", *_AS_JPEG, *_AS_PNG)
+"""All but the first two are degradations of the second. The first two are `STANDING`."""
 
 
 def degrade(image: DecodedImage, condition: str) -> DecodedImage:
     """`image` under one of `CONDITIONS`; a KeyError names an unknown one."""
     if condition == "as_found":
         return image
-    changed = _reencode(Image.fromarray(image.pixels))
-    if condition != "reencoded":
-        changed = _DEGRADATIONS[condition](changed)
-    return DecodedImage(np.asarray(changed), "JPEG")  # it has been one, whatever it came as
+    change, format = (_AS_PNG[condition], "PNG") if condition in _AS_PNG else (_AS_JPEG[condition], "JPEG")
+    return DecodedImage(np.asarray(change(_reencode(Image.fromarray(image.pixels)))), format)

@@ -18,9 +18,9 @@ from pipeline.statistics import describe, self_described
 from pipeline.windows import TOGETHER
 
 Pixels = NDArray[np.uint8]
-History = Callable[[Pixels, np.random.Generator], tuple[Pixels, Handling]]
+History = Callable[[DecodedImage, np.random.Generator], tuple[DecodedImage, Handling]]
 
-FORMAT = 7
+FORMAT = 8
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 HISTORIES = 3
@@ -162,9 +162,9 @@ def describe_crops(
     for number, crop in enumerate(track(crops)):
         random = np.random.default_rng((seed, number))
         image = DecodedImage(crop.pixels, "JPEG")
-        histories = [history(crop.pixels, random) for _ in range(HISTORIES)]
+        histories = [history(image, random) for _ in range(HISTORIES)]
         versions = [degrade(image, name) for name in STANDING]
-        versions += [DecodedImage(pixels, "JPEG") for pixels, _ in histories]
+        versions += [changed for changed, _ in histories]
         try:
             patches = [cut(version, TOGETHER) for version in versions]
         except NotApplicable:

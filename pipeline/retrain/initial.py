@@ -23,7 +23,7 @@ from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
 from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
-from pipeline.retrain.described import History, Pixels
+from pipeline.retrain.described import History
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe, self_described
@@ -81,14 +81,16 @@ class Examined:
     read_out: ReadOut
     limits: LimitSettings
 
-    def detect(self, photo: PhotoFiles, change: Callable[[Pixels], Pixels] = lambda pixels: pixels) -> _Sample | None:
+    def detect(
+        self, photo: PhotoFiles, change: Callable[[DecodedImage], DecodedImage] = lambda image: image
+    ) -> _Sample | None:
         """What is found in its crops, on average: they are different places of a picture, so each is looked at by
         itself, and counts by its windows (ADR 15, 16). None for a photograph without a usable patch."""
         crops, format = [], ""
         for file in photo.files:
             try:
                 image = decode(file.read_bytes(), self.limits)
-                crops.append(cut(DecodedImage(change(image.pixels), image.format), self.limits.patch_budget))
+                crops.append(cut(change(image), self.limits.patch_budget))
             except (RejectedUpload, NotApplicable):
                 continue
             format = image.format
@@ -200,9 +202,9 @@ def _examined(
     return seen
 
 
-def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[Pixels], Pixels]:
+def _drawn(history: History, seed: tuple[int, ...]) -> Callable[[DecodedImage], DecodedImage]:
     """One random history, the same for every crop of a photograph."""
-    return lambda pixels: history(pixels, np.random.default_rng(seed))[0]
+    return lambda image: history(image, np.random.default_rng(seed))[0]
 
 
 def _weighed(views: Views, weighing: Sequence[Sequence[_Sample]]) -> Views:

@@ -107,7 +107,7 @@ def resynthesised(data: Described) -> Described:
         name = list(KINDS)[random.integers(len(KINDS))]
         image = DecodedImage(KINDS[name](crop.pixels, random), "JPEG")
         versions = [image, degrade(image, "reencoded")]
-        versions += [DecodedImage(random_history(image.pixels, random)[0], "JPEG") for _ in range(HISTORIES)]
+        versions += [random_history(image, random)[0] for _ in range(HISTORIES)]
         try:
             statistics.append([describe(cut(version, TOGETHER).pixels) for version in versions])
         except NotApplicable:

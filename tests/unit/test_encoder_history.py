@@ -8,7 +8,7 @@ from PIL import Image
 
 from pipeline.encoder import history
 from pipeline.encoder.history import random_history
-from pipeline.records import Handling
+from pipeline.records import DecodedImage, Handling
 from tests.images import photo
 
 DRAWS = 200
@@ -16,8 +16,12 @@ DRAWS = 200
 
 @pytest.fixture(scope="module")
 def drawn():
-    picture = photo(160, 256)
+    picture = DecodedImage(photo(160, 256), "JPEG")
     return picture, [random_history(picture, np.random.default_rng(seed)) for seed in range(DRAWS)]
+
+
+def jpeg(side):
+    return DecodedImage(photo(side, side), "JPEG")
 
 
 def detail(pixels):
@@ -35,34 +39,45 @@ def test_half_are_handled(drawn):
 
 def test_what_is_as_made_keeps_its_size_and_nearly_its_pixels(drawn):
     picture, versions = drawn
-    as_made = [pixels for pixels, kind in versions if kind is Handling.AS_MADE]
-    assert {pixels.shape for pixels in as_made} == {picture.shape}
+    as_made = [image.pixels for image, kind in versions if kind is Handling.AS_MADE]
+    assert {pixels.shape for pixels in as_made} == {picture.pixels.shape}
     # not compressed again, a fifth; the others differ by what JPEG and WebP take
-    assert 0.05 < np.mean([np.array_equal(pixels, picture) for pixels in as_made]) < 0.4
+    assert 0.05 < np.mean([np.array_equal(pixels, picture.pixels) for pixels in as_made]) < 0.4
+
+
+def test_formats_are_what_was_saved_last(drawn):
+    """What is no JPEG is saved as one before it is looked at (ADR 17); what befell no pixel is the file as it came."""
+    picture, versions = drawn
+    formats = Counter((kind is Handling.AS_MADE, image.format) for image, kind in versions)
+    assert set(formats) == {(made, end) for made in (True, False) for end in ("JPEG", "WEBP", "PNG")} - {(True, "PNG")}
+    assert formats[False, "PNG"] > DRAWS / 20
+    heic = DecodedImage(picture.pixels, "HEIF")
+    assert {random_history(heic, np.random.default_rng(seed))[0].format for seed in range(50)} >= {"HEIF", "JPEG"}
 
 
 def test_soft_images_lack_the_finest_detail(drawn):
-    by_kind = {kind: np.median([detail(p) for p, k in drawn[1] if k is kind]) for kind in Handling}
+    by_kind = {kind: np.median([detail(image.pixels) for image, k in drawn[1] if k is kind]) for kind in Handling}
     assert by_kind[Handling.SOFT] < 0.6 * by_kind[Handling.AS_MADE]
     assert by_kind[Handling.SOFT] < by_kind[Handling.HANDLED]
 
 
 def test_sizes_cover_the_scales_and_leave_room_for_a_patch(drawn):
-    heights = [pixels.shape[0] for pixels, _ in drawn[1]]
+    heights = [image.height for image, _ in drawn[1]]
     assert min(heights) < 80
     assert min(heights) >= 64
     assert max(heights) > 280
 
 
 def test_the_same_draw_is_the_same_history():
-    first, again = (random_history(photo(128, 128), np.random.default_rng(7)) for _ in range(2))
-    np.testing.assert_array_equal(first[0], again[0])
+    first, again = (random_history(jpeg(128), np.random.default_rng(7)) for _ in range(2))
+    np.testing.assert_array_equal(first[0].pixels, again[0].pixels)
     assert first[1] is again[1]
 
 
 def test_draws_do_not_depend_on_the_picture():
     """So that real and AI images, and all crops of one photograph, can be given the same."""
-    pictures = [photo(128, 128), np.asarray(Image.new("RGB", (256, 256), (9, 90, 200)))]
+    blank = np.asarray(Image.new("RGB", (256, 256), (9, 90, 200)))
+    pictures = [jpeg(128), DecodedImage(blank, "JPEG")]
     for seed in range(20):
         one, other = (random_history(picture, np.random.default_rng(seed))[1] for picture in pictures)
         assert one is other
@@ -74,6 +89,6 @@ def test_enlarging_makes_soft_and_making_smaller_does_not(monkeypatch, scale, ki
     monkeypatch.setattr(history, "RESIZED", 1.0)
     monkeypatch.setattr(history, "BLURRED", 0.0)
     monkeypatch.setattr(history, "SCALES", (scale, scale))
-    pixels, found = random_history(photo(128, 128), np.random.default_rng(0))
+    image, found = random_history(jpeg(128), np.random.default_rng(0))
     assert found is kind
-    assert pixels.shape[0] == max(64, round(128 * scale))
+    assert image.height == max(64, round(128 * scale))
