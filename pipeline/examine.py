@@ -1,4 +1,7 @@
-"""Bytes -> Examination: decode, EXIF, provenance, patches, both networks, score. The same for a worker and the CLI."""
+"""Bytes -> Examination: decode, EXIF, provenance, patches, both networks, score, a second look.
+
+The same for a worker and the CLI.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector, ExifReader, OneClassScorer
 from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
+from pipeline.second_look import SecondLook, both
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe, self_described
 
@@ -49,6 +53,9 @@ class Examiner:
             with _timed(timings, "score"):
                 statistics = describe(patches.pixels)
                 score = scorer.score(output, patches, statistics, exif)
+            with _timed(timings, "second_look"):
+                half_size = SecondLook(self.detector, self.limits.patch_budget).p_value(image, model, scorer)
+                score = both(score, half_size)
         except RejectedUpload as error:
             return replace(found, rejected=error.reason, detail=error.detail)
         except NotApplicable as error:

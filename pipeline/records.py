@@ -289,7 +289,11 @@ class Score:
     fused: float
     """Both heads in one number; higher = more like a photograph."""
     p_value: float
-    """Conformal p-value of `fused`: the share of photographs at least as strange, in (0, 1]."""
+    """Conformal p-value, in (0, 1]: at most a share alpha of photographs has one of alpha or less. It decides."""
+    full_size_p_value: float
+    """Conformal p-value of `fused`: the share of photographs at least as strange."""
+    half_size_p_value: float | None
+    """The same of the image at half its size (`second_look`); None where that was not asked about."""
     patch_log_likelihoods: tuple[float, ...]
     patch_corners: tuple[tuple[int, int], ...]
     """Top-left corner (y, x), px, of each patch, in the order of `patch_log_likelihoods`."""

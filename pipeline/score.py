@@ -43,6 +43,7 @@ class Scorer:
         ai_probability = float(self.read_out.probability(np.array(output.ai_probability), statistics))
         handling = self.read_out.handling_probabilities(statistics)
         fused = float(self.model.fusion.fuse(likelihood, np.array([ai_probability]))[0])
+        p_value = self.model.p_value(fused, int(handling.argmax()))
         position, interval = percentile(self.model.calibration_log_likelihood, float(likelihood[0]))
         return Score(
             log_likelihood=float(likelihood[0]),
@@ -50,7 +51,9 @@ class Scorer:
             percentile_interval=interval,
             ai_probability=ai_probability,
             fused=fused,
-            p_value=self.model.p_value(fused, int(handling.argmax())),
+            p_value=p_value,
+            full_size_p_value=p_value,
+            half_size_p_value=None,
             patch_log_likelihoods=tuple(self.model.patch.log_likelihood(output.encoder.patch_features).tolist()),
             patch_corners=tuple((int(y), int(x)) for y, x in patches.corners),
             exif_predictions=(*compare_exif(self.tags, output.encoder.exif, exif), tell_handling(handling)),

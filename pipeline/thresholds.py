@@ -38,8 +38,8 @@ class ScoreCount:
     """ceil(1000 x p-value), 1 to 1000: the p-value is at most p_bin / 1000, and more than (p_bin - 1) / 1000."""
     kind: VerdictKind
     """As given."""
-    is_soft: bool
-    """Never called `camera`, whatever its p-value (ADR 8)."""
+    is_withheld: bool
+    """Never called `camera`, whatever its p-value (`verdict.withheld`)."""
     count: int
 
 
@@ -93,7 +93,7 @@ def tenths_of_percent(policy: SurfacePolicy) -> SurfacePolicy:
 
 def would_be(count: ScoreCount, policy: SurfacePolicy) -> VerdictKind:
     """The verdict under this policy. Exact for thresholds of whole tenths of a percent."""
-    return by_p_value(count.p_bin / BINS, policy, soft=count.is_soft)[0]
+    return by_p_value(count.p_bin / BINS, policy, is_withheld=count.is_withheld)
 
 
 def dry_run(counts: Iterable[ScoreCount], policy: SurfacePolicy) -> Moves:
@@ -168,7 +168,7 @@ class Effect:
     alarms: FalseAlarms
     """Photographs called `not_camera`, a day, were every scored upload a photograph: an upper bound."""
     flagged_alarms: FalseAlarms
-    """Photographs called `not_camera` or `unsure`; soft ones, which are `unsure` at any threshold, come on top."""
+    """Photographs called `not_camera` or `unsure`; those that are `unsure` at any threshold come on top."""
     caught: Share
     """Confirmed AI images that would be called `not_camera`."""
     caught_or_unsure: Share

@@ -7,8 +7,11 @@ from dataclasses import replace
 
 from pipeline.ports import PolicyStore
 from pipeline.read_out import is_soft
-from pipeline.records import Examination, SurfacePolicy, Verdict, VerdictKind
+from pipeline.records import Examination, Score, SurfacePolicy, Verdict, VerdictKind
 from pipeline.settings import Settings
+
+DOUBT = SurfacePolicy().not_camera_fpr
+"""p-value at half the size up to which an image is not called `camera`, whatever its surface's policy."""
 
 
 def policy_for(settings: Settings, surface: str) -> SurfacePolicy:
@@ -26,9 +29,8 @@ def decide(examination: Examination, policy: SurfacePolicy) -> Verdict:
     """The verdict, with the reason that decided it.
 
     A conformal p-value at or under alpha befalls at most a share alpha of photographs like the calibration ones, so the
-    two thresholds of a policy *are* its promised false-positive rates. A soft image is never called `camera`: it looks
-    neither more nor less like a photograph than a generated one does after the same blur. So photographs that are
-    enlarged or blurred are `unsure` beyond what the policy promises (ADR 8).
+    two thresholds of a policy *are* its promised false-positive rates. Photographs that `camera` is withheld from are
+    `unsure` beyond what the policy promises.
     """
     if examination.rejected is not None:
         return Verdict(VerdictKind.REJECTED, examination.rejected.value, policy)
@@ -36,19 +38,41 @@ def decide(examination: Examination, policy: SurfacePolicy) -> Verdict:
         return Verdict(VerdictKind.NOT_APPLICABLE, examination.not_applicable.value, policy)
     if examination.score is None:
         raise ValueError("an examination ends in a score, a rejection or a reason why it does not apply")
-    kind, reason = by_p_value(examination.score.p_value, policy, soft=is_soft(examination.score))
-    return Verdict(kind, reason, policy)
+    p_value, why_withheld = examination.score.p_value, withheld(examination.score)
+    kind = by_p_value(p_value, policy, is_withheld=why_withheld is not None)
+    if kind is VerdictKind.UNSURE and p_value > policy.unsure_fpr and why_withheld is not None:
+        return Verdict(kind, why_withheld, policy)
+    return Verdict(kind, _REASONS[kind], policy)
 
 
-def by_p_value(p_value: float, policy: SurfacePolicy, *, soft: bool) -> tuple[VerdictKind, str]:
-    """Kind and reason of an image that was scored."""
+_REASONS = {
+    VerdictKind.NOT_CAMERA: "p_value_at_most_not_camera_fpr",
+    VerdictKind.UNSURE: "p_value_at_most_unsure_fpr",
+    VerdictKind.CAMERA: "p_value_above_unsure_fpr",
+}
+
+
+def by_p_value(p_value: float, policy: SurfacePolicy, *, is_withheld: bool) -> VerdictKind:
+    """Of an image that was scored; `is_withheld`: it is not called `camera`."""
     if p_value <= policy.not_camera_fpr:
-        return VerdictKind.NOT_CAMERA, "p_value_at_most_not_camera_fpr"
-    if p_value <= policy.unsure_fpr:
-        return VerdictKind.UNSURE, "p_value_at_most_unsure_fpr"
-    if soft:
-        return VerdictKind.UNSURE, "too_soft_to_tell"
-    return VerdictKind.CAMERA, "p_value_above_unsure_fpr"
+        return VerdictKind.NOT_CAMERA
+    if p_value <= policy.unsure_fpr or is_withheld:
+        return VerdictKind.UNSURE
+    return VerdictKind.CAMERA
+
+
+def withheld(score: Score) -> str | None:
+    """Why the image is not called `camera`, however like photographs' its scores are; None: it may be.
+
+    A soft image looks neither more nor less like a photograph than a generated one does after the same blur (ADR 8).
+    One that is strange at one size alone is a contradiction (ADR 18): at half its size, or at full, where the second
+    look raised its p-value.
+    """
+    if is_soft(score):
+        return "too_soft_to_tell"
+    half_size = score.half_size_p_value
+    strange_at_half_size = half_size is not None and half_size <= DOUBT
+    return "sizes_disagree" if strange_at_half_size or score.p_value > score.full_size_p_value else None
 
 
 def sampled(verdict: Verdict, sha256: str, share: float) -> Verdict:

@@ -140,6 +140,8 @@ class FakeScorer:
             ai_probability=output.ai_probability,
             fused=0.0,
             p_value=self.p_value,
+            full_size_p_value=self.p_value,
+            half_size_p_value=None,
             patch_log_likelihoods=tuple(float(row.sum()) for row in output.encoder.patch_features),
             patch_corners=tuple((int(y), int(x)) for y, x in patches.corners),
             exif_predictions=(),

@@ -45,6 +45,8 @@ def as_json(file: Path, examination: Examination, verdict: Verdict, model: str) 
         "percentile": score and score.percentile,
         "percentile_interval": score and [score.percentile_interval.low, score.percentile_interval.high],
         "p_value": score and score.p_value,
+        "full_size_p_value": score and score.full_size_p_value,
+        "half_size_p_value": score and score.half_size_p_value,
         "ai_probability": score and score.ai_probability,
         "policy": verdict.policy.thresholds(),
         "exif": dict(exif.tags) if exif else None,

@@ -177,6 +177,9 @@ class ScoreRow(Base):
     ai_probability: Mapped[float]
     fused: Mapped[float]
     p_value: Mapped[float]
+    full_size_p_value: Mapped[float | None]
+    """None in scores from before there was a second look: `p_value`."""
+    half_size_p_value: Mapped[float | None]
     patch_log_likelihoods: Mapped[list[float]]
     patch_corners: Mapped[list[Any]] = mapped_column(JSONB)
     """[[y, x], ...], px, in the order of `patch_log_likelihoods`."""

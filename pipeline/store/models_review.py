@@ -178,8 +178,9 @@ class ScoreCountRow(Base):
     """ceil(1000 x p-value), 1 to 1000: exact for thresholds of whole tenths of a percent."""
     kind: Mapped[str] = mapped_column(primary_key=True)
     """Of the verdict as given."""
-    is_soft: Mapped[bool] = mapped_column(primary_key=True)
-    """Never called `camera`, whatever its p-value (ADR 8)."""
+    is_withheld: Mapped[bool] = mapped_column("is_soft", primary_key=True)
+    """Never called `camera`, whatever its p-value (`verdict.withheld`). The column has the name of the first reason
+    that there was: a renamed one would be missing to processes of the release before."""
     count: Mapped[int]
 
 

@@ -18,11 +18,18 @@ from pipeline.store.models import ScoreRow, UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import ScoreCountRow, SurfacePolicyRow
 from pipeline.thresholds import BINS, ScoreCount
+from pipeline.verdict import DOUBT
 
 _SOFT = json.dumps([{"tag": HANDLING, "predicted": Handling.SOFT.name.lower()}])
 """What the EXIF predictions of a soft image contain: `read_out.is_soft`."""
 
-_WHICH = (ScoreCountRow.p_bin, ScoreCountRow.kind, ScoreCountRow.is_soft)
+_IS_SOFT = ScoreRow.exif_predictions.contains(cast(literal(_SOFT, Text), JSONB))
+_SIZES_DISAGREE = func.coalesce(
+    (ScoreRow.half_size_p_value <= DOUBT) | (ScoreRow.p_value > ScoreRow.full_size_p_value), False
+)
+"""As in `verdict.withheld`; there is none of both in scores from before there was a second look."""
+
+_WHICH = (ScoreCountRow.p_bin, ScoreCountRow.kind, ScoreCountRow.is_withheld)
 
 
 class ScoreCounts:
@@ -81,7 +88,7 @@ class ScoreCounts:
             .group_by(*_WHICH)
             .order_by(*_WHICH)
         )
-        return [ScoreCount(p_bin, VerdictKind(kind), is_soft, count) for p_bin, kind, is_soft, count in rows]
+        return [ScoreCount(p_bin, VerdictKind(kind), withheld, count) for p_bin, kind, withheld, count in rows]
 
     def kinds(self, surfaces: Iterable[str], since: datetime) -> Mapping[str, Mapping[VerdictKind, int]]:
         """Surface -> kind -> verdicts from `since` on, of images that were scored."""
@@ -110,7 +117,7 @@ def _counted(start: datetime, end: datetime) -> Any:
         VerdictRow.model_version_id,
         p_bin_of(ScoreRow.p_value).label("p_bin"),
         VerdictRow.kind,
-        ScoreRow.exif_predictions.contains(cast(literal(_SOFT, Text), JSONB)).label("is_soft"),
+        (_IS_SOFT | _SIZES_DISAGREE).label("is_soft"),
     )
     return (
         select(*groups, func.count())

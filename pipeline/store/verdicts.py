@@ -38,6 +38,8 @@ class VerdictView:
     percentile: float | None
     percentile_interval: tuple[float, float] | None
     p_value: float | None
+    full_size_p_value: float | None
+    half_size_p_value: float | None
     ai_probability: float | None
     camera_make: str | None
     camera_model: str | None
@@ -121,6 +123,8 @@ def _to_view(row: Iterable[Any]) -> VerdictView:
         percentile=score and score.percentile,
         percentile_interval=score and (score.percentile_low, score.percentile_high),
         p_value=score and score.p_value,
+        full_size_p_value=score and score.full_size_p_value,
+        half_size_p_value=score and score.half_size_p_value,
         ai_probability=score and score.ai_probability,
         camera_make=exif and exif.make,
         camera_model=exif and exif.model,

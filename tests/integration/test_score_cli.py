@@ -61,7 +61,7 @@ def test_a_scored_file_has_its_evidence(answers):
     assert 0 < photo["p_value"] <= 1
     assert 0 <= photo["ai_probability"] <= 1
     assert photo["exif"]["Make"] == "Canon"
-    assert list(photo["timings_ms"]) == ["decode", "exif", "provenance", "patches", "detect", "score"]
+    assert list(photo["timings_ms"]) == ["decode", "exif", "provenance", "patches", "detect", "score", "second_look"]
     assert photo["exif_predictions"]
     assert answers["=cmd.jpg"]["provenance"][0]["value"] == "Stable Diffusion"
 

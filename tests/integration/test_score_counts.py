@@ -27,9 +27,9 @@ HOUR = timedelta(hours=1)
 SOFT = tell_handling(np.eye(len(Handling))[Handling.SOFT])
 
 
-def add(tx, model, p_value, *, surface="posts", soft=False, policy=None):
+def add(tx, model, p_value, *, surface="posts", policy=None, **changes):
     """An upload with this score, and the verdict that `moderate` gives it."""
-    score = make_score(p_value=p_value, exif_predictions=(*make_score().exif_predictions, *([SOFT] if soft else [])))
+    score = make_score(p_value=p_value, **changes)
     examination = make_examination(score=score)
     upload = add_upload(tx, surface=surface)
     tx.results.save_examination(examination, model)
@@ -57,22 +57,41 @@ def test_a_p_value_that_equals_a_threshold_is_in_its_bin(stores, now):
 
 def test_counts_tell_what_every_threshold_would_have_said(stores, now):
     rng = np.random.default_rng(3)
-    drawn = [(float(p_value), number % 5 == 0) for number, p_value in enumerate(rng.beta(0.4, 1, 60))]
+    kinds = [
+        {"exif_predictions": (SOFT,)},
+        {"half_size_p_value": 0.02},
+        {"half_size_p_value": 0.021},
+        {"half_size_p_value": 0.9, "full_size_p_value": 0.0},
+        {"half_size_p_value": None},
+    ]
+    drawn = [
+        (float(p_value), kinds[number % 6] if number % 6 < 5 else {})
+        for number, p_value in enumerate(rng.beta(0.4, 1, 60))
+    ]
     with stores.transaction() as tx:
         model = add_model(tx)
-        for p_value, soft in drawn:
-            add(tx, model, p_value, soft=soft)
+        for p_value, changes in drawn:
+            add(tx, model, p_value, **changes)
         rebuild(tx, now)
         counts = tx.score_counts.of("posts", now)
     for policy in (SurfacePolicy(), SurfacePolicy(0.001, 0.3), SurfacePolicy(0.07, 0.07)):
         told: dict = {}
-        for p_value, soft in drawn:
-            predictions = (SOFT,) if soft else ()
-            examination = make_examination(score=make_score(p_value=p_value, exif_predictions=predictions))
+        for p_value, changes in drawn:
+            examination = make_examination(score=make_score(p_value=p_value, **changes))
             move = decide(examination, SurfacePolicy()).kind, decide(examination, policy).kind
             told[move] = told.get(move, 0) + 1
         assert dry_run(counts, policy) == told
     assert changed(dry_run(counts, SurfacePolicy())) == 0
+
+
+def test_scores_from_before_there_was_a_second_look_are_counted(stores, database, now):
+    with stores.transaction() as tx:
+        add(tx, add_model(tx), 0.5)
+    database.execute(text("UPDATE scores SET full_size_p_value = NULL, half_size_p_value = NULL"))
+    with stores.transaction() as tx:
+        rebuild(tx, now)
+        [count] = tx.score_counts.of("posts", now)
+    assert (count.kind, count.is_withheld) == (VerdictKind.CAMERA, False)
 
 
 def test_a_repeated_run_writes_the_same_rows_and_forgets_what_is_gone(stores, database, now):

@@ -12,6 +12,7 @@ from pipeline.evaluation.scoring import HeadScores, Scored, Scoring
 from pipeline.records import SurfacePolicy, VerdictKind
 from pipeline.settings import LimitSettings
 from tests import images
+from tests.factories import make_score
 from tests.fakes import FakeDetector
 
 CAMERA, UNSURE, NOT_CAMERA = VerdictKind.CAMERA, VerdictKind.UNSURE, VerdictKind.NOT_CAMERA
@@ -132,9 +133,7 @@ class _Scorer:
     )
 
     def score(self, output, patches, statistics, exif):
-        return SimpleNamespace(
-            log_likelihood=2.0, ai_probability=output.ai_probability, fused=-7.0, p_value=0.05, exif_predictions=()
-        )
+        return make_score(log_likelihood=2.0, ai_probability=output.ai_probability, fused=-7.0, p_value=0.05)
 
 
 def test_the_same_bytes_are_scored_once_and_bad_bytes_never(tmp_path):

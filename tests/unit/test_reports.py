@@ -35,6 +35,8 @@ SCORED = Examination(
         ai_probability=0.25,
         fused=0.1,
         p_value=0.07,
+        full_size_p_value=0.03,
+        half_size_p_value=0.35,
         patch_log_likelihoods=(-12.5,),
         patch_corners=((0, 0),),
         exif_predictions=(),
@@ -52,6 +54,7 @@ def test_json_holds_what_was_found():
     assert (answer["verdict"], answer["reason"]) == ("unsure", "p_value_at_most_unsure_fpr")
     assert (answer["log_likelihood"], answer["percentile"], answer["ai_probability"]) == (-12.5, 7.0, 0.25)
     assert (answer["p_value"], answer["percentile_interval"]) == (0.07, [5.0, 9.0])
+    assert (answer["full_size_p_value"], answer["half_size_p_value"]) == (0.03, 0.35)
     assert answer["exif"]["ISO"] == 100
     assert answer["provenance"] == [{"kind": "generator", "value": "Midjourney", "found_in": "EXIF:Software"}]
     assert answer["timings_ms"] == {"decode": 1.235, "detect": 10.0}

@@ -48,11 +48,12 @@ def photos(tmp_path_factory) -> list[PhotoFiles]:
     return [*made, PhotoFiles((flat,), "source-0", held_out=False)]
 
 
-def blurred(pixels, random):
+def blurred(image, random):
     """Half of the images, on both axes."""
     if random.random() < 0.5:
-        return pixels, Handling.AS_MADE
-    return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(2))), Handling.SOFT
+        return image, Handling.AS_MADE
+    soft = Image.fromarray(image.pixels).filter(ImageFilter.GaussianBlur(2))
+    return replace(image, pixels=np.asarray(soft)), Handling.SOFT
 
 
 WHITE = 501

@@ -38,7 +38,7 @@ counts = st.lists(st.builds(ScoreCount, st.integers(1, 1000), kinds, st.booleans
 
 
 @pytest.mark.parametrize(
-    ("p_bin", "soft", "kind"),
+    ("p_bin", "withheld", "kind"),
     [
         (1, False, NOT_CAMERA),
         (20, False, NOT_CAMERA),  # p <= 0.020: the border belongs to the promise
@@ -46,12 +46,12 @@ counts = st.lists(st.builds(ScoreCount, st.integers(1, 1000), kinds, st.booleans
         (100, False, UNSURE),
         (101, False, CAMERA),
         (1000, False, CAMERA),
-        (1000, True, UNSURE),  # soft
+        (1000, True, UNSURE),  # soft, or strange at one size alone
         (20, True, NOT_CAMERA),
     ],
 )
-def test_a_bin_is_judged_as_its_verdicts_are(p_bin, soft, kind):
-    assert would_be(ScoreCount(p_bin, CAMERA, soft, 1), DEFAULT) is kind
+def test_a_bin_is_judged_as_its_verdicts_are(p_bin, withheld, kind):
+    assert would_be(ScoreCount(p_bin, CAMERA, withheld, 1), DEFAULT) is kind
 
 
 @given(counts, policies)
@@ -73,7 +73,7 @@ def test_a_higher_threshold_flags_no_fewer(rows, policy, more):
 
 @given(counts, policies)
 def test_a_policy_that_gave_the_verdicts_changes_none(rows, policy):
-    given_by_it = [ScoreCount(row.p_bin, would_be(row, policy), row.is_soft, row.count) for row in rows]
+    given_by_it = [ScoreCount(row.p_bin, would_be(row, policy), row.is_withheld, row.count) for row in rows]
     assert changed(dry_run(given_by_it, policy)) == 0
 
 

@@ -21,9 +21,9 @@ HANDLED = (ExifPrediction("Handling", "handled", 0.9, None, None),)
 SOFT = (ExifPrediction("Handling", "soft", 0.9, None, None),)
 
 
-def found(p_value=None, kind=VerdictKind.CAMERA, reason="", predictions=HANDLED):
+def found(p_value=None, kind=VerdictKind.CAMERA, reason="", predictions=HANDLED, **score):
     verdict = CurrentVerdict(kind, reason, SurfacePolicy(not_camera_fpr=0.02, unsure_fpr=0.10), MODEL, NOW)
-    score = None if p_value is None else make_score(p_value=p_value, exif_predictions=predictions)
+    score = None if p_value is None else make_score(p_value=p_value, exif_predictions=predictions, **score)
     return replace(FOUND, verdict=verdict, score=score)
 
 
@@ -37,6 +37,10 @@ def found(p_value=None, kind=VerdictKind.CAMERA, reason="", predictions=HANDLED)
         (found(0.02), "hardly any of the photographs we know: "),
         (found(0.001), "about one looks at least as strange"),
         (found(0.3, reason="too_soft_to_tell", predictions=SOFT), "Too soft to tell"),
+        (
+            found(0.3, reason="sizes_disagree", half_size_p_value=0.01),
+            "At full size and at half of it, it looks different",
+        ),
         (found(kind=VerdictKind.NOT_APPLICABLE, reason="graphic"), "Text, a screenshot, a chart or a drawing"),
         (found(kind=VerdictKind.REJECTED, reason="object_missing"), "could not be looked at: object missing"),
     ],
@@ -65,6 +69,11 @@ def test_what_other_thresholds_would_do(p_value, predictions, said):
     moves = words.moves(found(p_value, predictions=predictions))
     assert len(moves) == len(said)
     assert all(re.search(pattern, move) for pattern, move in zip(said, moves, strict=True))
+
+
+def test_no_threshold_makes_camera_what_is_strange_at_half_the_size():
+    _, move = words.moves(found(0.2, half_size_p_value=0.02))
+    assert move == "No threshold makes it camera: images that look so at one size alone are never called so."
 
 
 def test_nothing_moves_what_has_no_score():

@@ -183,6 +183,6 @@ def _fused(alike: Calibration, score: Score, policy: SurfacePolicy) -> Markup:
         marker=score.fused,
         lines=[Line(at, f"{name} {percent(rate)}", style) for name, rate, style, at in found if at is not None],
         title="Both heads together, among photographs handled like this one, with the thresholds",
-        desc=f"p-value {percent(score.p_value)}: not_camera at {percent(policy.not_camera_fpr)} or less,"
+        desc=f"p-value at full size {percent(score.full_size_p_value)}: not_camera at {percent(policy.not_camera_fpr)} or less,"
         f" unsure at {percent(policy.unsure_fpr)} or less.",
     )

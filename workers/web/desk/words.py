@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.evidence import CurrentVerdict, Findings
 from pipeline.read_out import HANDLING, handling_told
 from pipeline.records import ExifPrediction, Handling, ProvenanceClaim, Score, VerdictKind
+from pipeline.verdict import withheld
 
 NOTICE = "a signal, not proof"
 
@@ -84,6 +85,15 @@ _EXIF_VALUES = {
 }
 """What EXIF's numbers mean (EXIF 2.32)."""
 
+_WITHHELD = {
+    "too_soft_to_tell": ("Too soft to tell, though it does not look unlike a photograph", "soft images"),
+    "sizes_disagree": (
+        "At full size and at half of it, it looks different, once like hardly any photograph",
+        "images that look so at one size alone",
+    ),
+}
+"""Reason why an image is not called `camera` -> what that says, and what such images are."""
+
 AGAINST = 10
 """How many times likelier the predicted value must be than the claimed one, before the pixels speak against it."""
 
@@ -114,8 +124,8 @@ def sentence(found: Findings) -> str:
 
 
 def _likeness(verdict: CurrentVerdict, score: Score) -> str:
-    if verdict.reason == "too_soft_to_tell":
-        return "Too soft to tell, though it does not look unlike a photograph"
+    if verdict.reason in _WITHHELD:
+        return _WITHHELD[verdict.reason][0]
     if score.p_value <= HARDLY_ANY:
         return "Looks like hardly any of the photographs we know"
     if score.p_value <= FEW:
@@ -134,19 +144,19 @@ def moves(found: Findings) -> list[str]:
     """What other thresholds would have made of it."""
     if found.verdict is None or found.score is None:
         return []
-    return list(_moves(found.score.p_value, found.verdict, is_soft=_is_soft(found.score)))
+    return list(_moves(found.score.p_value, found.verdict, withheld(found.score)))
 
 
-def _moves(p: float, verdict: CurrentVerdict, *, is_soft: bool) -> Iterator[str]:
+def _moves(p: float, verdict: CurrentVerdict, why_withheld: str | None) -> Iterator[str]:
     policy, at_least, at_most = verdict.policy, _tenths(p), _tenths(p) - 0.1
     if p <= policy.not_camera_fpr:
         yield f"It would no longer be not_camera if the promised rate were at most {at_most:.1f} %."
     else:
         yield f"It would be not_camera if the promised rate were at least {at_least:.1f} %."
-    if p > policy.unsure_fpr and not is_soft:
+    if p > policy.unsure_fpr and why_withheld is None:
         yield f"It would be unsure if the rate promised for unsure were at least {at_least:.1f} %."
-    elif is_soft:
-        yield "No threshold makes it camera: soft images are never called so."
+    elif why_withheld is not None:
+        yield f"No threshold makes it camera: {_WITHHELD[why_withheld][1]} are never called so."
     elif policy.not_camera_fpr < p <= policy.unsure_fpr:
         yield f"It would be camera if the rate promised for unsure were at most {at_most:.1f} %."
 
@@ -154,10 +164,6 @@ def _moves(p: float, verdict: CurrentVerdict, *, is_soft: bool) -> Iterator[str]
 def _tenths(p: float) -> float:
     """The smallest rate in whole tenths of a percent that reaches `p`."""
     return math.ceil(round(1000 * p, 6)) / 10
-
-
-def _is_soft(score: Score) -> bool:
-    return handling_told(score.exif_predictions) is Handling.SOFT
 
 
 def handling(score: Score) -> tuple[str, float] | None:

@@ -1,0 +1,96 @@
+"""A second look at half the size: at which pixels, and what it changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pipeline.records import DecodedImage, Examination, SurfacePolicy, VerdictKind
+from pipeline.second_look import SIDE, SecondLook, both, half_size
+from pipeline.verdict import decide
+from tests.factories import make_score
+from tests.fakes import MODEL, FakeDetector, FakeScorer
+from tests.images import photo
+
+p_values = st.floats(0, 1, exclude_min=True)
+maybe = st.none() | p_values
+
+
+def jpeg(height, width):
+    return DecodedImage(photo(height, width), "JPEG")
+
+
+def looked_at_twice(full, half):
+    return both(make_score(p_value=full, half_size_p_value=None), half)
+
+
+def verdict(full, half):
+    return decide(Examination("00", 1, score=looked_at_twice(full, half)), SurfacePolicy()).kind
+
+
+def test_a_small_image_is_halved_as_a_whole():
+    image = jpeg(512, 640)
+    expected = Image.fromarray(image.pixels).resize((320, 256), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(half_size(image).pixels, np.asarray(expected))
+    assert half_size(image).format == "PNG", "so that its patches are saved as a JPEG's would be"
+
+
+def test_an_odd_row_is_left_out():
+    image = jpeg(513, 641)
+    whole = DecodedImage(image.pixels[:512, :640], "JPEG")
+    np.testing.assert_array_equal(half_size(image).pixels, half_size(whole).pixels)
+
+
+def test_of_a_large_image_it_is_the_middle_on_the_grid_of_the_whole():
+    image = jpeg(1500, 2100)
+    small = half_size(image)
+    assert small.pixels.shape == (SIDE // 2, SIDE // 2, 3)
+    whole = np.asarray(Image.fromarray(image.pixels).resize((1050, 750), Image.Resampling.BICUBIC))
+    top, left = 224 // 2, 512 // 2  # of 238 and 538 px, what is left of multiples of 32
+    inside = slice(4, -4)  # the filter of the edges sees other pixels
+    np.testing.assert_array_equal(
+        small.pixels[inside, inside], whole[top : top + 512, left : left + 512][inside, inside]
+    )
+    assert top % 16 == left % 16 == 0
+
+
+def test_it_asks_the_detector_about_half_as_many_patches():
+    asked = []
+
+    class Listening(FakeDetector):
+        def detect(self, patches, model):
+            asked.append(len(patches.pixels))
+            return super().detect(patches, model)
+
+    for side in (1024, 130):
+        assert SecondLook(Listening(), 7).p_value(jpeg(side, side), MODEL, FakeScorer(0.25)) == 0.25
+    assert asked == [4, 1]
+
+
+@pytest.mark.parametrize("image", [jpeg(127, 500), DecodedImage(np.full((512, 512, 3), 90, np.uint8), "JPEG")])
+def test_what_cannot_be_asked_about_at_half_the_size_has_no_second_look(image):
+    assert SecondLook(FakeDetector(), 64).p_value(image, MODEL, FakeScorer()) is None
+
+
+@given(p_values, maybe)
+def test_a_second_look_never_makes_an_image_stranger(full, half):
+    score = looked_at_twice(full, half)
+    assert score.p_value >= full  # so at most alpha of photographs have at most alpha, whatever half is
+    assert score.p_value <= max(full, 0.1)
+    assert (score.full_size_p_value, score.half_size_p_value) == (full, half)
+
+
+@given(p_values, p_values, maybe)
+def test_no_verdict_flips_at_half_the_size(full, half, quarter):
+    """What the image says at half its size is what an upload of that says at full."""
+    before, after = verdict(full, half), verdict(half, quarter)
+    assert {before, after} != {VerdictKind.CAMERA, VerdictKind.NOT_CAMERA}
+
+
+@given(p_values, maybe)
+def test_a_second_look_makes_no_verdict_surer(full, half):
+    alone, after = verdict(full, None), verdict(full, half)
+    assert after in (alone, VerdictKind.UNSURE)
