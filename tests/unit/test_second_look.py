@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.records import DecodedImage, Examination, SurfacePolicy, VerdictKind
+from pipeline.evaluation.labels import LabelledImage
+from pipeline.evaluation.scoring import Scoring
+from pipeline.examine import Examiner
+from pipeline.records import DecodedImage, Examination, StoredObject, SurfacePolicy, VerdictKind
 from pipeline.second_look import SIDE, SecondLook, both, half_size
+from pipeline.settings import LimitSettings
 from pipeline.verdict import decide
+from tests import images
 from tests.factories import make_score
-from tests.fakes import MODEL, FakeDetector, FakeScorer
+from tests.fakes import MODEL, FakeDetector, FakeExifReader, FakeScorer
 from tests.images import photo
 
 p_values = st.floats(0, 1, exclude_min=True)
@@ -73,6 +80,43 @@ def test_it_asks_the_detector_about_half_as_many_patches():
 @pytest.mark.parametrize("image", [jpeg(127, 500), DecodedImage(np.full((512, 512, 3), 90, np.uint8), "JPEG")])
 def test_what_cannot_be_asked_about_at_half_the_size_has_no_second_look(image):
     assert SecondLook(FakeDetector(), 64).p_value(image, MODEL, FakeScorer()) is None
+
+
+class StrangeWhenSmall(FakeScorer):
+    """Finds an image of 16 patches or more like many photographs, and a smaller one like hardly any."""
+
+    def score(self, output, patches, statistics, exif):
+        self.p_value = 0.9 if len(patches.pixels) >= 16 else 0.01
+        return super().score(output, patches, statistics, exif)
+
+
+def test_an_upload_is_looked_at_twice():
+    content = images.png(photo(256, 256))
+    found = Examiner(FakeExifReader(), FakeDetector(), LimitSettings()).examine(
+        StoredObject(content, "0" * 64), MODEL, StrangeWhenSmall()
+    )
+    assert (found.score.p_value, found.score.full_size_p_value, found.score.half_size_p_value) == (0.9, 0.9, 0.01)
+    assert decide(found, SurfacePolicy()).reason == "sizes_disagree"
+    assert found.patch_count == 16, "what is kept is of the first look"
+    assert list(found.timings_ms)[-1] == "second_look"
+
+
+def test_an_evaluation_looks_twice_as_well(tmp_path):
+    (tmp_path / "a.png").write_bytes(images.png(photo(256, 256)))
+    scorer = StrangeWhenSmall()
+    scorer.model = SimpleNamespace(
+        calibration_log_likelihood=np.array([1.0]), calibration_ai_probability=np.array([0.5])
+    )
+    scoring = Scoring(
+        FakeDetector(),
+        MODEL,
+        scorer,
+        exif_reader=FakeExifReader(),
+        limits=LimitSettings(),
+        policy=SurfacePolicy(),
+    )
+    [row] = scoring.score(LabelledImage(tmp_path / "a.png", "a.png", "Pen"), ["as_found"])
+    assert (row.verdict, row.scores.p_values[2]) == (VerdictKind.UNSURE, 0.9)
 
 
 @given(p_values, maybe)
