@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.ports import ScoredSample
-from pipeline.records import SurfacePolicy, VerdictKind
+from pipeline.records import DOUBT, SurfacePolicy, VerdictKind
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +98,8 @@ def measure(
     makes = Counter(sample.make or MISSING for sample in samples)
     kinds = Counter(sample.kind for sample in samples)
     not_camera = kinds[VerdictKind.NOT_CAMERA]
-    promised = (policy.not_camera_fpr, policy.unsure_fpr) if photographs_only else (None, None)
+    # a second look may find as many more of them strange at half their size, and `camera` is withheld from these
+    promised = (policy.not_camera_fpr, policy.unsure_fpr + DOUBT) if photographs_only else (None, None)
     return [
         population_stability("log_likelihood_psi", likelihood, reference.log_likelihood),
         population_stability("ai_probability_psi", probability, reference.ai_probability),

@@ -23,6 +23,9 @@ FEATURE_DIM = 528
 SELF_DESCRIPTION_DIM = 288
 """Length of an image's self-description: mean and deviation of 24 coefficients for each of 3 colours, at 2 scales."""
 
+DOUBT = 0.02
+"""p-value up to which an image is strange at one size, whatever its surface's policy: two looks are compared once."""
+
 PDQ_BITS = 256
 """Length of a PDQ hash."""
 

@@ -14,14 +14,14 @@ from PIL import Image
 
 from pipeline.patches import JPEG_GRID, NotApplicable, cut
 from pipeline.ports import Detector, OneClassScorer
-from pipeline.records import DecodedImage, ExifFacts, ModelVersion, Score, SurfacePolicy
+from pipeline.records import DOUBT, DecodedImage, ExifFacts, ModelVersion, Score
 from pipeline.statistics import describe
 
 SIDE = 1024
-"""px of the middle that is made smaller, so that the cost does not grow with the image: 64 patches at half the size."""
+"""px of the middle that is made smaller, so that the cost does not grow with the image: 64 cells at half the size."""
 
-USUAL = SurfacePolicy()
-"""Whose thresholds say when two looks contradict each other. A p-value is no matter of a surface."""
+AGREES = 5
+"""How much larger than at full size a p-value at half of it may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,12 @@ def half_size(image: DecodedImage) -> DecodedImage:
 def both(score: Score, half_size_p_value: float | None) -> Score:
     """`score` with what the second look found.
 
-    By the usual thresholds, what is `not_camera` must not be `camera` at half the size: its p-value is raised, though
-    not beyond `unsure`. However the two looks depend on each other, it is a p-value still, for none gets smaller.
+    By the usual thresholds (2 % and 10 %), what is `not_camera` must not be `camera` at half the size, so a small
+    p-value counts for a fifth of the second at least. It is a p-value still, for none gets smaller.
     """
     if half_size_p_value is None:
         return score
-    as_strange = half_size_p_value * USUAL.not_camera_fpr / USUAL.unsure_fpr
-    p_value = max(score.full_size_p_value, min(as_strange, USUAL.unsure_fpr))
+    p_value = score.full_size_p_value
+    if p_value <= DOUBT:
+        p_value = max(p_value, half_size_p_value / AGREES)
     return replace(score, p_value=p_value, half_size_p_value=half_size_p_value)

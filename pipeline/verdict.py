@@ -7,11 +7,8 @@ from dataclasses import replace
 
 from pipeline.ports import PolicyStore
 from pipeline.read_out import is_soft
-from pipeline.records import Examination, Score, SurfacePolicy, Verdict, VerdictKind
+from pipeline.records import DOUBT, Examination, Score, SurfacePolicy, Verdict, VerdictKind
 from pipeline.settings import Settings
-
-DOUBT = SurfacePolicy().not_camera_fpr
-"""p-value at half the size up to which an image is not called `camera`, whatever its surface's policy."""
 
 
 def policy_for(settings: Settings, surface: str) -> SurfacePolicy:
@@ -65,14 +62,14 @@ def withheld(score: Score) -> str | None:
     """Why the image is not called `camera`, however like photographs' its scores are; None: it may be.
 
     A soft image looks neither more nor less like a photograph than a generated one does after the same blur (ADR 8).
-    One that is strange at one size alone is a contradiction (ADR 18): at half its size, or at full, where the second
-    look raised its p-value.
+    What is strange at one size alone is a contradiction (ADR 18).
     """
     if is_soft(score):
         return "too_soft_to_tell"
-    half_size = score.half_size_p_value
-    strange_at_half_size = half_size is not None and half_size <= DOUBT
-    return "sizes_disagree" if strange_at_half_size or score.p_value > score.full_size_p_value else None
+    if score.half_size_p_value is None:
+        return None
+    strange, strange_at_half_size = (p <= DOUBT for p in (score.full_size_p_value, score.half_size_p_value))
+    return "sizes_disagree" if strange is not strange_at_half_size else None
 
 
 def sampled(verdict: Verdict, sha256: str, share: float) -> Verdict:

@@ -57,7 +57,7 @@ def make_score(**changes: Any) -> Score:
         "fused": -1.5,
         "p_value": 0.315,
         "full_size_p_value": changes.get("p_value", 0.315),
-        "half_size_p_value": 0.75,
+        "half_size_p_value": changes.get("p_value", 0.75),
         "patch_log_likelihoods": (-800.5, -824.0),
         "patch_corners": ((0, 64), (128, 0)),
         "exif_predictions": (

@@ -33,9 +33,9 @@ def _reencode(image: Image.Image) -> Image.Image:
     return _jpeg(image.crop((left, top, left + width, top + height)), 90)
 
 
-def _scale(image: Image.Image, factor: float) -> Image.Image:
+def _scale(image: Image.Image, factor: float, filter: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
     size = (max(1, int(image.width * factor)), max(1, int(image.height * factor)))
-    return image.resize(size, Image.Resampling.BICUBIC)
+    return image.resize(size, filter)
 
 
 _AS_JPEG: Mapping[str, Callable[[Image.Image], Image.Image]] = {
@@ -43,6 +43,7 @@ _AS_JPEG: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "jpeg_95": lambda image: _jpeg(image, 95),
     "jpeg_85": lambda image: _jpeg(image, 85),
     "jpeg_70": lambda image: _jpeg(image, 70),
+    "thumbnail": lambda image: _jpeg(_scale(image, 0.5, Image.Resampling.LANCZOS), 85),
 }
 
 _AS_PNG: Mapping[str, Callable[[Image.Image], Image.Image]] = {

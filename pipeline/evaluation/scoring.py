@@ -32,7 +32,7 @@ class HeadScores:
     suspicion: tuple[float, float, float]
     """Higher = more like an AI image."""
     p_values: tuple[float, float, float]
-    """Conformal: the share of calibration photographs at least as suspicious."""
+    """Conformal: the share of calibration photographs at least as suspicious; of `fused`, after the second look."""
 
 
 @dataclass(frozen=True, slots=True)

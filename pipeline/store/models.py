@@ -178,7 +178,7 @@ class ScoreRow(Base):
     fused: Mapped[float]
     p_value: Mapped[float]
     full_size_p_value: Mapped[float | None]
-    """None in scores from before there was a second look: `p_value`."""
+    """None in scores from before there was a second look."""
     half_size_p_value: Mapped[float | None]
     patch_log_likelihoods: Mapped[list[float]]
     patch_corners: Mapped[list[Any]] = mapped_column(JSONB)
@@ -187,6 +187,11 @@ class ScoreRow(Base):
     timings: Mapped[Json]
     """ms per stage."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    @property
+    def first_look(self) -> float:
+        """The p-value at full size, whether there was a second look or not."""
+        return self.p_value if self.full_size_p_value is None else self.full_size_p_value
 
 
 class EmbeddingRow(Base):

@@ -226,7 +226,7 @@ def to_score(row: ScoreRow) -> Score:
         ai_probability=row.ai_probability,
         fused=row.fused,
         p_value=row.p_value,
-        full_size_p_value=row.p_value if row.full_size_p_value is None else row.full_size_p_value,
+        full_size_p_value=row.first_look,
         half_size_p_value=row.half_size_p_value,
         patch_log_likelihoods=tuple(row.patch_log_likelihoods),
         patch_corners=tuple((y, x) for y, x in row.patch_corners),

@@ -12,21 +12,18 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from pipeline.read_out import HANDLING
-from pipeline.records import Handling, VerdictKind
+from pipeline.records import DOUBT, Handling, VerdictKind
 from pipeline.store.loose_scan import distinct_values
 from pipeline.store.models import ScoreRow, UploadRow, VerdictRow
 from pipeline.store.models_ops import ModelVersionRow
 from pipeline.store.models_review import ScoreCountRow, SurfacePolicyRow
 from pipeline.thresholds import BINS, ScoreCount
-from pipeline.verdict import DOUBT
 
 _SOFT = json.dumps([{"tag": HANDLING, "predicted": Handling.SOFT.name.lower()}])
 """What the EXIF predictions of a soft image contain: `read_out.is_soft`."""
 
 _IS_SOFT = ScoreRow.exif_predictions.contains(cast(literal(_SOFT, Text), JSONB))
-_SIZES_DISAGREE = func.coalesce(
-    (ScoreRow.half_size_p_value <= DOUBT) | (ScoreRow.p_value > ScoreRow.full_size_p_value), False
-)
+_SIZES_DISAGREE = func.coalesce((ScoreRow.full_size_p_value <= DOUBT) != (ScoreRow.half_size_p_value <= DOUBT), False)
 """As in `verdict.withheld`; there is none of both in scores from before there was a second look."""
 
 _WHICH = (ScoreCountRow.p_bin, ScoreCountRow.kind, ScoreCountRow.is_withheld)

@@ -123,7 +123,7 @@ def _to_view(row: Iterable[Any]) -> VerdictView:
         percentile=score and score.percentile,
         percentile_interval=score and (score.percentile_low, score.percentile_high),
         p_value=score and score.p_value,
-        full_size_p_value=score and score.full_size_p_value,
+        full_size_p_value=score and score.first_look,
         half_size_p_value=score and score.half_size_p_value,
         ai_probability=score and score.ai_probability,
         camera_make=exif and exif.make,

@@ -121,7 +121,7 @@ def test_a_card_says_everything_in_words(deps, web, model):
         " as strange. a signal, not proof",
         "It would be not_camera if the promised rate were at least 3.4 %.",
         "It would be camera if the rate promised for unsure were at most 3.3 %.",
-        "At full size 3.4 %, at half the size 75.0 %.",
+        "At full size 3.4 %, at half the size 3.4 %.",
         "percentile 31.5 (25.3–38.2)",
         f"Among all {len(calibrated.calibration_log_likelihood)} calibration photographs",
         f"among {alike} calibration photographs handled like this one",

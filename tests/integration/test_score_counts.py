@@ -61,11 +61,12 @@ def test_counts_tell_what_every_threshold_would_have_said(stores, now):
         {"exif_predictions": (SOFT,)},
         {"half_size_p_value": 0.02},
         {"half_size_p_value": 0.021},
-        {"half_size_p_value": 0.9, "full_size_p_value": 0.0},
+        {"half_size_p_value": 0.9, "full_size_p_value": 0.02},
+        {"half_size_p_value": 0.01, "full_size_p_value": 0.01},
         {"half_size_p_value": None},
     ]
     drawn = [
-        (float(p_value), kinds[number % 6] if number % 6 < 5 else {})
+        (float(p_value), kinds[number % 7] if number % 7 < 6 else {})
         for number, p_value in enumerate(rng.beta(0.4, 1, 60))
     ]
     with stores.transaction() as tx:

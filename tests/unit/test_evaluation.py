@@ -85,6 +85,7 @@ def test_bootstrap_interval_holds_the_figure():
         ("reencoded", (512, 300, 3)),
         ("jpeg_70", (512, 300, 3)),
         ("half_size", (256, 150, 3)),
+        ("thumbnail", (256, 150, 3)),
         ("jpeg_95", (512, 300, 3)),
         ("jpeg_85", (512, 300, 3)),
         ("blur", (512, 300, 3)),
@@ -97,7 +98,7 @@ def test_conditions(condition, shape):
     changed = degrade(DecodedImage(pixels, "PNG"), condition)
     assert changed.pixels.shape == shape
     # what ends as a JPEG is looked at as it is; the rest is saved as one first, as an upload of it would be
-    assert (changed.format == "JPEG") == (condition == "reencoded" or condition.startswith("jpeg"))
+    assert (changed.format == "JPEG") == (condition in ("reencoded", "thumbnail", "jpeg_95", "jpeg_85", "jpeg_70"))
     assert condition in CONDITIONS
     assert np.array_equal(changed.pixels, pixels) == (condition == "as_found")
 

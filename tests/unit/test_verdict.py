@@ -35,7 +35,7 @@ def scored(
         (scored(1.0, half=0.0201), VerdictKind.CAMERA),
         (scored(1.0, half=0.02), VerdictKind.UNSURE),  # it would be not_camera at half the size
         (scored(0.01, half=0.001), VerdictKind.NOT_CAMERA),  # at both
-        (scored(0.1001, full=0.1), VerdictKind.UNSURE),  # the second look makes nothing surer
+        (scored(0.1001, full=0.01, half=0.5), VerdictKind.UNSURE),  # the second look makes nothing surer
         (Examination("00", 1, rejected=RejectReason.TRUNCATED), VerdictKind.REJECTED),
         (Examination("00", 1, not_applicable=NotApplicableReason.FLAT), VerdictKind.NOT_APPLICABLE),
     ],
@@ -60,7 +60,10 @@ def test_a_soft_image_says_why_it_is_unsure():
 
 def test_an_image_that_is_strange_at_one_size_alone_says_so():
     assert decide(scored(0.9, half=0.01), SurfacePolicy()).reason == "sizes_disagree"
-    assert decide(scored(0.9, full=0.01, half=0.9), SurfacePolicy(0.01, 0.05)).reason == "sizes_disagree"
+    assert decide(scored(0.18, full=0.01, half=0.9), SurfacePolicy(0.01, 0.05)).reason == "sizes_disagree"
+    assert (
+        decide(scored(0.01, half=0.01), SurfacePolicy(0.001, 0.005)).kind is VerdictKind.CAMERA
+    )  # at both, by its policy
     assert decide(scored(0.05, half=0.01), SurfacePolicy()).reason == "p_value_at_most_unsure_fpr"
     assert decide(scored(0.9, Handling.SOFT, half=0.01), SurfacePolicy()).reason == "too_soft_to_tell"
 

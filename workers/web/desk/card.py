@@ -23,7 +23,7 @@ from workers.web.desk.charts import Line, histogram
 from workers.web.desk.session import Person
 from workers.web.desk.shell import percent, templates
 
-STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score")
+STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score", "second_look")
 """In the order in which they run; JSON in Postgres keeps none."""
 
 log = structlog.get_logger(__name__)
@@ -183,6 +183,7 @@ def _fused(alike: Calibration, score: Score, policy: SurfacePolicy) -> Markup:
         marker=score.fused,
         lines=[Line(at, f"{name} {percent(rate)}", style) for name, rate, style, at in found if at is not None],
         title="Both heads together, among photographs handled like this one, with the thresholds",
-        desc=f"p-value at full size {percent(score.full_size_p_value)}: not_camera at {percent(policy.not_camera_fpr)} or less,"
+        desc=f"p-value at full size {percent(score.full_size_p_value)}:"
+        f" not_camera at {percent(policy.not_camera_fpr)} or less,"
         f" unsure at {percent(policy.unsure_fpr)} or less.",
     )

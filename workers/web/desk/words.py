@@ -87,10 +87,7 @@ _EXIF_VALUES = {
 
 _WITHHELD = {
     "too_soft_to_tell": ("Too soft to tell, though it does not look unlike a photograph", "soft images"),
-    "sizes_disagree": (
-        "At full size and at half of it, it looks different, once like hardly any photograph",
-        "images that look so at one size alone",
-    ),
+    "sizes_disagree": ("Strange at one size alone", "images that are strange at one size alone"),
 }
 """Reason why an image is not called `camera` -> what that says, and what such images are."""
 
@@ -120,24 +117,30 @@ def sentence(found: Findings) -> str:
         return f"The bytes could not be looked at: {found.verdict.reason.replace('_', ' ')}."
     if found.verdict.kind is VerdictKind.NOT_APPLICABLE or found.score is None:
         return _NOT_APPLICABLE.get(found.verdict.reason, "The question does not apply to this image.")
-    return f"{_likeness(found.verdict, found.score)}: {_share(found.score)}."
+    share = _share(found.score)
+    if found.verdict.reason == "sizes_disagree" and found.score.half_size_p_value is not None:
+        share += f"; at half the size, {_count(found.score.half_size_p_value)} so"
+    return f"{_likeness(found.verdict, found.score)}: {share}."
 
 
 def _likeness(verdict: CurrentVerdict, score: Score) -> str:
     if verdict.reason in _WITHHELD:
         return _WITHHELD[verdict.reason][0]
-    if score.p_value <= HARDLY_ANY:
+    if score.full_size_p_value <= HARDLY_ANY:
         return "Looks like hardly any of the photographs we know"
-    if score.p_value <= FEW:
+    if score.full_size_p_value <= FEW:
         return "Looks like few of the photographs we know"
     return "Looks like many of the photographs we know"
 
 
 def _share(score: Score) -> str:
     alike = "handled like this one" if handling_told(score.exif_predictions) is not None else "taken by cameras"
-    strange = 1000 * score.p_value
-    count = f"about {strange:.0f} look" if strange >= 1.5 else "about one looks"
-    return f"of 1,000 photographs {alike}, {count} at least as strange"
+    return f"of 1,000 photographs {alike}, {_count(score.full_size_p_value)} at least as strange"
+
+
+def _count(p_value: float) -> str:
+    strange = 1000 * p_value
+    return f"about {strange:.0f} look" if strange >= 1.5 else "about one looks"
 
 
 def moves(found: Findings) -> list[str]:
