@@ -4,6 +4,8 @@ Both models answer for the same images, so only answers that *changed* tell whic
 change is as likely for the better as for the worse (the exact form of McNemar's test, 1947). "Worse beyond chance": the
 95 % Clopper-Pearson interval of the share of changes for the worse lies above one half. But two honest refits of the
 same world do differ, since their calibration photographs do; so each check also knows how much of that is no fault.
+
+Both are asked about what is stored of an image, the first of its two looks (ADR 18).
 """
 
 from __future__ import annotations
