@@ -133,7 +133,8 @@ UPLOADS: dict[str, str] = {
             FROM generate_series({first}, {last}) i) images""",
     "scores": """
         INSERT INTO scores (sha256, model_version_id, log_likelihood, percentile, percentile_low, percentile_high,
-            ai_probability, fused, p_value, full_size_p_value, half_size_p_value, patch_log_likelihoods, patch_corners, exif_predictions, timings, created_at)
+            ai_probability, fused, p_value, full_size_p_value, half_size_p_value, patch_log_likelihoods, patch_corners,
+            exif_predictions, timings, created_at)
         SELECT pg_temp.hash(i), pg_temp.model(i), 750 + 1400 * p, 100 * p, greatest(0, 100 * p - 2),
             least(100, 100 * p + 2), 1 - p, 4 * p - 2, p, p, p, ARRAY[900 - 40 * p, 1200, 1500, 1100 + 60 * p],
             '[[0, 0], [640, 512], [1280, 1024], [1920, 1536]]',
