@@ -30,7 +30,7 @@ GRID = 16
 """px: JPEG's blocks lie on multiples of 8 of what is saved, those of halved colour on multiples of 16."""
 FIRST_QUALITIES, FIRST_SUBSAMPLINGS = range(80, 99), ("4:2:0", "4:2:2")
 """Of the save that stands in for a camera's, where a file is no JPEG."""
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 """Goes up when tiles are cut or described in another way: an older cache is then made anew."""
 HELD_OUT_SOURCES, HELD_OUT_MODELS = 0.15, 0.08
 """Shares of sources and of camera models kept out of fitting."""
@@ -51,8 +51,21 @@ class Tile:
     """Camera model; for generated images the generator."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """ExifTool's tag names -> values as text; missing ones are left out."""
+    top: int = 0
+    left: int = 0
+    """Of its corner in the file's image, px."""
     height: int = TILE
     width: int = TILE
+
+    def overlaps(self, other: "Tile") -> bool:
+        """Whether they share a pixel of one file."""
+        return (
+            self.file == other.file
+            and self.top < other.top + other.height
+            and other.top < self.top + self.height
+            and self.left < other.left + other.width
+            and other.left < self.left + self.width
+        )
 
     @property
     def held_out(self) -> bool:
@@ -144,7 +157,8 @@ class TileCache:
         Raises ValueError for a folder without a single usable image.
         """
         entries = read_folder(folder)
-        stamp = hashlib.sha256(json.dumps([CACHE_FORMAT, *map(asdict, entries)]).encode()).hexdigest()[:16]
+        files = [_state(folder / entry.file) for entry in entries]
+        stamp = hashlib.sha256(json.dumps([CACHE_FORMAT, files, *map(asdict, entries)]).encode()).hexdigest()[:16]
         index, raw = cache / f"{stamp}.json", cache / f"{stamp}.u8"
         if not index.exists():
             cache.mkdir(parents=True, exist_ok=True)
@@ -157,6 +171,24 @@ class TileCache:
         tile = self.tiles[number]
         return self.pixels[number, : tile.height, : tile.width]
 
+    def apart(self, most: int) -> dict[str, list[int]]:
+        """Photograph -> the numbers of its first tiles that share no pixel, `most` at most."""
+        found: dict[str, list[int]] = {}
+        for number, tile in enumerate(self.tiles):
+            taken = found.setdefault(tile.photograph, [])
+            if len(taken) < most and not any(tile.overlaps(self.tiles[other]) for other in taken):
+                taken.append(number)
+        return found
+
+
+def _state(file: Path) -> tuple[int, int] | None:
+    """What changes when a file does: size and time; None where it cannot be read."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
 
 def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> None:
     tiles: list[Tile] = []
@@ -165,18 +197,20 @@ def _decode(folder: Path, entries: Iterable[Tile], index: Path, raw: Path) -> No
         for entry in entries:
             compression, crops = _tiles_of(folder / entry.file)
             tags = {**entry.tags, **compression}
-            for pixels in crops:
+            for (top, left), pixels in crops:
                 height, width = pixels.shape[:2]
                 out.write(np.pad(pixels, ((0, TILE - height), (0, TILE - width), (0, 0))).tobytes())
-                tiles.append(Tile(**{**asdict(entry), "tags": tags, "height": height, "width": width}))
+                place = {"top": top, "left": left, "height": height, "width": width}
+                tiles.append(Tile(**{**asdict(entry), "tags": tags, **place}))
     if not tiles:
         raise ValueError(f"{folder} holds no readable image of at least {PATCH} px")
     part.replace(raw)
     index.write_text(json.dumps([asdict(tile) for tile in tiles]), encoding="utf-8")
 
 
-def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
-    """The compression of a file, and up to four tiles at fixed random places that are neither flat nor saturated.
+def _tiles_of(file: Path) -> tuple[dict[str, str], list[tuple[tuple[int, int], Pixels]]]:
+    """The compression of a file, and corner and pixels of up to four tiles at fixed random places that are neither flat
+    nor saturated.
 
     Tiles lie on JPEG's grid, as the patches of an upload do, and what is no JPEG is saved as one first: cameras write
     JPEG and generators PNG, and saved again, by a history or a network's augmentation, the one has been saved twice and
@@ -196,7 +230,8 @@ def _tiles_of(file: Path) -> tuple[dict[str, str], list[Pixels]]:
     if min(height, width) < PATCH:
         return {}, []
     count = 1 if max(height, width) <= TILE else TILES_PER_PHOTOGRAPH
-    return compression, [pick(pixels, TILE, random, grid=GRID) for _ in range(count)]
+    corners = [place(pixels, TILE, random, grid=GRID) for _ in range(count)]
+    return compression, [((y, x), pixels[y : y + TILE, x : x + TILE]) for y, x in corners]
 
 
 def is_informative(pixels: Pixels) -> bool:
@@ -206,17 +241,16 @@ def is_informative(pixels: Pixels) -> bool:
     return bool(luma.std() > 2 and clipped.mean() < 0.5)
 
 
-def pick(pixels: Pixels, size: int, random: np.random.Generator, tries: int = 4, grid: int = 1) -> Pixels:
-    """A random crop of `size` px (less where the image is smaller), informative if `tries` draws find one; its corner
-    lies on a grid of `grid` px."""
+def place(pixels: Pixels, size: int, random: np.random.Generator, tries: int = 4, grid: int = 1) -> tuple[int, int]:
+    """Corner (y, x), on a grid of `grid` px, of a random crop of `size` px (less where the image is smaller), which is
+    informative if `tries` draws find one."""
     height, width = pixels.shape[:2]
     for _ in range(tries):
         y = int(random.integers(max(height - size, 0) // grid + 1)) * grid
         x = int(random.integers(max(width - size, 0) // grid + 1)) * grid
-        crop = pixels[y : y + size, x : x + size]
-        if is_informative(crop):
+        if is_informative(pixels[y : y + size, x : x + size]):
             break
-    return crop
+    return y, x
 
 
 # ---- sampling ---------------------------------------------------------------------------------------------------
@@ -248,7 +282,8 @@ def file_weights(tiles: Sequence[Tile]) -> npt.NDArray[np.float64]:
 
 def cut(pixels: Pixels, count: int, random: np.random.Generator) -> Pixels:
     """`count` random informative patches of a tile, in random order (the paper's "scramble"): (count, 64, 64, 3)."""
-    return np.stack([pick(pixels, PATCH, random) for _ in range(count)])
+    corners = [place(pixels, PATCH, random) for _ in range(count)]
+    return np.stack([pixels[y : y + PATCH, x : x + PATCH] for y, x in corners])
 
 
 def degrade(pixels: Pixels, random: np.random.Generator) -> Pixels:

@@ -41,7 +41,7 @@ FAMILIES: Mapping[str, str] = {
     "gpt-image": r"gpt",
     "gemini": r"gemini|imagen\b|whisk",
     "midjourney": r"midjourney",
-    "sdxl-class": r"(?<!1\.5 or )sdxl|cascade|ssd-1b|vega|playground|sdxs|segmoe|diffusion 3|stable image",
+    "sdxl-class": r"(?<!1\.5 or )sdxl|cascade|ssd-1b|vega|playground|sdxs|segmoe",
     "early-latent": r"diffusion 1|1\.x|latent diff|karlo|glid|dit-xl|simulacra|kandinsky 2|blip|unidiffuser|preset",
     "flux-class": r"",
 }

@@ -20,6 +20,7 @@ from rich.progress import track
 from scipy.fft import dctn, idctn
 from scipy.ndimage import convolve, uniform_filter
 
+from pipeline.encoder.data import FIRST_QUALITIES, jpeg
 from pipeline.encoder.history import random_history
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import measure
@@ -105,7 +106,8 @@ def resynthesised(data: Described) -> Described:
         seen.add(crop.photograph)
         random = np.random.default_rng((1, number))
         name = list(KINDS)[random.integers(len(KINDS))]
-        image = DecodedImage(KINDS[name](crop.pixels, random), "JPEG")
+        pixels = jpeg(KINDS[name](crop.pixels, random), int(random.choice(FIRST_QUALITIES)))  # as AI images were
+        image = DecodedImage(pixels, "JPEG")
         versions = [image, degrade(image, "reencoded")]
         versions += [random_history(image, random)[0] for _ in range(HISTORIES)]
         try:

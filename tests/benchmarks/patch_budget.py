@@ -10,7 +10,6 @@ evaluation image is looked at.
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,14 +60,9 @@ CHOICES: Mapping[str, Callable[[Pixels], NDArray[np.intp]]] = {
 def places(folder: Path, cache: Path) -> list[list[Pixels]]:
     """Of each held-out image one or two crops of sixteen patches, re-encoded: [(16, 64, 64, 3), ...]."""
     tiles = TileCache(folder, cache)
-    by_image = defaultdict(list)
-    for number, tile in enumerate(tiles.tiles):
-        if tile.held_out:
-            by_image[tile.photograph].append(number)
-    found = [
-        [_patches(tiles.tile(number)) for number in numbers[:CROPS_PER_PHOTOGRAPH]]
-        for numbers in track(list(by_image.values()), folder.name)
-    ]
+    images = tiles.apart(CROPS_PER_PHOTOGRAPH).values()
+    held_out = [numbers for numbers in images if tiles.tiles[numbers[0]].held_out]
+    found = [[_patches(tiles.tile(number)) for number in numbers] for numbers in track(held_out, folder.name)]
     return [crops for crops in ([c for c in crops if len(c) == TOGETHER] for crops in found) if crops]
 
 

@@ -20,7 +20,7 @@ from pipeline.encoder.data import (
     is_held_out,
     is_informative,
     jpeg,
-    pick,
+    place,
     read_folder,
     tile_of,
     turn,
@@ -62,6 +62,34 @@ def test_the_cache_knows_how_files_were_compressed(tmp_path):
     jpeg, png = TileCache(tmp_path, tmp_path / "cache").tiles
     assert jpeg.tags["ChromaSubsampling"] == "4:4:4"
     assert "ChromaSubsampling" not in png.tags
+
+
+def test_tiles_of_an_image_that_are_apart_share_no_pixel(tmp_path):
+    Image.fromarray(photo(384, 384)).save(tmp_path / "small.jpg", quality=90)  # no room for two
+    Image.fromarray(photo(1500, 2000)).save(tmp_path / "large.jpg", quality=90)
+    cache = TileCache(tmp_path, tmp_path / "cache")
+    apart = cache.apart(2)
+    assert {name: len(numbers) for name, numbers in apart.items()} == {"large.jpg": 2, "small.jpg": 1}
+    first, second = (cache.tiles[number] for number in apart["large.jpg"])
+    assert abs(first.top - second.top) >= 256 or abs(first.left - second.left) >= 256
+    with Image.open(tmp_path / "large.jpg") as image:
+        pixels = np.asarray(image)[first.top : first.top + 256, first.left : first.left + 256]
+    np.testing.assert_array_equal(cache.tile(apart["large.jpg"][0]), pixels)
+
+
+def test_tiles_of_another_file_are_no_overlap():
+    one, other = (Tile(file, "photograph", "s", "c") for file in ("a.jpg", "b.jpg"))
+    assert one.overlaps(one)
+    assert not one.overlaps(other)
+    assert not one.overlaps(Tile("a.jpg", "photograph", "s", "c", left=256))
+    assert one.overlaps(Tile("a.jpg", "photograph", "s", "c", left=240, top=240))
+
+
+def test_a_file_that_changed_is_decoded_again(tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    before = TileCache(tmp_path, tmp_path / "cache").tile(0).mean()
+    Image.fromarray(photo() // 2).save(tmp_path / "a.png")
+    assert TileCache(tmp_path, tmp_path / "cache").tile(0).mean() < 0.7 * before
 
 
 def test_by_file_every_file_is_drawn_equally_often():
@@ -182,7 +210,8 @@ def test_informative(pixels, informative):
 def test_flat_places_are_avoided(random):
     pixels = flat(256, 256).copy()
     pixels[:, 128:] = photo(256, 128)
-    found = [is_informative(pick(pixels, 64, random, tries=10)) for _ in range(30)]
+    corners = [place(pixels, 64, random, tries=10) for _ in range(30)]
+    found = [is_informative(pixels[y : y + 64, x : x + 64]) for y, x in corners]
     assert np.mean(found) > 0.9
 
 

@@ -160,7 +160,7 @@ def test_histories_go_with_the_crop_as_found(data):
         ("Google Whisk (Imagen)", "gemini"),
         ("DiT-XL/2 (ImageNet)", "early-latent"),
         ("Stable Diffusion 1.5 or SDXL", "early-latent"),
-        ("Stable Diffusion 3.5", "sdxl-class"),
+        ("Stable Diffusion 3.5", "flux-class"),
         ("SDXL-Turbo", "sdxl-class"),
         ("Midjourney v6", "midjourney"),
         ("FLUX.2-klein", "flux-class"),

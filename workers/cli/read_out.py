@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,41 +42,50 @@ def train_read_out(
 def described_folders(data: Path, ai: Path, release: Path, cache: Path, *, seed: int) -> Described:
     """Both folders' crops, described with the networks of `release`; kept in `cache` for the next call."""
     from pipeline.adapters.local import LocalDetector  # torch, only here
-    from pipeline.encoder.data import CACHE_FORMAT
     from pipeline.encoder.history import random_history
     from pipeline.release import Release
-    from pipeline.retrain.described import FORMAT, Described, describe_crops
+    from pipeline.retrain.described import Described, describe_crops
 
     crops = [*_crops(data, cache, is_ai=False), *_crops(ai, cache, is_ai=True)]
-    networks = [(release / f"{name}.safetensors").read_bytes() for name in ("encoder", "binary")]
-    stamp = [hashlib.sha256(content).hexdigest() for content in networks]
-    stamp += [str(FORMAT), str(CACHE_FORMAT), str(data.resolve()), str(ai.resolve()), str(len(crops)), str(seed)]
-    file = cache / f"described-{hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]}.npz"
+    file = cache / f"described-{_stamp(crops, release, seed)}.npz"
     if not file.exists():
         detector, model = LocalDetector(release, Settings().detector.trunk), Release.unversioned(release.name)
         describe_crops(crops, random_history, detector, model, seed=seed, track=_tracked).save(file)
     return Described.load(file, crops)
 
 
-def _crops(folder: Path, cache: Path, *, is_ai: bool) -> Iterable[LabelledCrop]:
+def _stamp(crops: Sequence[LabelledCrop], release: Path, seed: int) -> str:
+    """Of all that descriptions depend on: crops, what is known of them, networks, and how they are described."""
+    from pipeline.retrain.described import FORMAT
+
+    known = hashlib.sha256(f"{FORMAT} {seed}".encode())
+    for name in ("encoder", "binary"):
+        known.update((release / f"{name}.safetensors").read_bytes())
+    for crop in crops:
+        known.update(repr([getattr(crop, of.name) for of in fields(crop) if of.name != "pixels"]).encode())
+        known.update(crop.pixels.tobytes())
+    return known.hexdigest()[:16]
+
+
+def _crops(folder: Path, cache: Path, *, is_ai: bool) -> Iterator[LabelledCrop]:
+    """Two of each image, which share no pixel: what is said of both together counts as two windows (ADR 16)."""
     from pipeline.encoder.data import TileCache
     from pipeline.retrain.described import LabelledCrop
 
     tiles = TileCache(folder, cache)
-    seen: Counter[str] = Counter()
-    for number, tile in enumerate(tiles.tiles):
-        seen[tile.photograph] += 1
-        if seen[tile.photograph] <= CROPS_PER_PHOTOGRAPH:
-            yield LabelledCrop(
-                tiles.tile(number),
-                is_ai,
-                tile.photograph,
-                tile.source,
-                tile.camera,
-                "" if is_ai else tile.tags.get("Make", "").split(" ")[0].casefold(),
-                tile.held_out,
-                tile.held_out if is_ai else tile.weighs,
-            )
+    by_image = tiles.apart(CROPS_PER_PHOTOGRAPH).values()
+    for number in sorted(number for numbers in by_image for number in numbers):
+        tile = tiles.tiles[number]
+        yield LabelledCrop(
+            tiles.tile(number),
+            is_ai,
+            tile.photograph,
+            tile.source,
+            tile.camera,
+            "" if is_ai else tile.tags.get("Make", "").split(" ")[0].casefold(),
+            tile.held_out,
+            tile.held_out if is_ai else tile.weighs,
+        )
 
 
 def _tracked(crops: Iterable[LabelledCrop]) -> Iterable[LabelledCrop]:
