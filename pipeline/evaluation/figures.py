@@ -5,7 +5,7 @@ Scores here grow with suspicion: higher = more like an AI image. AI is the posit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -18,6 +18,9 @@ from pipeline.records import Interval
 Scores = NDArray[np.float64]
 Counts = NDArray[np.float64]
 """How often each image is drawn in each resample, (images, resamples). Rows are fast to pick."""
+
+LEAST_SOURCES = 10
+"""Fewer of them say too little about what another draw of sources would bring."""
 
 FPRS: Mapping[str, float] = {"tpr_at_fpr_2": 0.02, "tpr_at_fpr_6.5": 0.065}
 
@@ -55,10 +58,23 @@ def fpr_at_promise(p_values_of_real: Scores, promise: float) -> Figure:
     return share(int((p_values_of_real <= promise).sum()), len(p_values_of_real))
 
 
-def measure(real: Scores, ai: Scores, *, resamples: int = 1000, seed: int = 0) -> dict[str, Figure]:
-    """Every measure with its 95 % bootstrap interval (images resampled within each class)."""
+def measure(
+    real: Scores,
+    ai: Scores,
+    *,
+    real_sources: Sequence[str] = (),
+    ai_sources: Sequence[str] = (),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Every measure with its 95 % bootstrap interval, resampled within each class.
+
+    Images of one source are alike, so where an image's source is said and there are `LEAST_SOURCES` of them, whole
+    sources are drawn (cluster bootstrap); else single images.
+    """
     draws = measures(
-        Sample(real, _draw(len(real), resamples, (seed, 0))), Sample(ai, _draw(len(ai), resamples, (seed, 1)))
+        Sample(real, _draw(_drawn_together(real, real_sources), resamples, (seed, 0))),
+        Sample(ai, _draw(_drawn_together(ai, ai_sources), resamples, (seed, 1))),
     )
     values = measures(_once(real), _once(ai))
     bounds = {name: np.percentile(drawn, (2.5, 97.5)) for name, drawn in draws.items()}
@@ -66,6 +82,25 @@ def measure(real: Scores, ai: Scores, *, resamples: int = 1000, seed: int = 0) -
         name: Figure(float(value[0]), Interval(float(bounds[name][0]), float(bounds[name][1])))
         for name, value in values.items()
     }
+
+
+def auroc_difference(
+    one: tuple[Scores, Scores],
+    other: tuple[Scores, Scores],
+    *,
+    real_sources: Sequence[str] = (),
+    ai_sources: Sequence[str] = (),
+    resamples: int = 1000,
+) -> Figure:
+    """By how much the AUROC of `one` is above that of `other`: two scores of the same (real, AI) images, drawn as in
+    `measure`, the same draw for both."""
+    draws = [
+        _draw(_drawn_together(scores, sources), resamples, (0, side))
+        for side, (scores, sources) in enumerate(zip(one, (real_sources, ai_sources), strict=True))
+    ]
+    drawn = [_auroc(*(Sample(side, counts) for side, counts in zip(both, draws, strict=True))) for both in (one, other)]
+    low, high = np.percentile(drawn[0] - drawn[1], (2.5, 97.5))
+    return Figure(auroc(*one) - auroc(*other), Interval(float(low), float(high)))
 
 
 def as_json(figures: Mapping[str, Figure]) -> dict[str, object]:
@@ -87,9 +122,8 @@ class Sample:
         order = np.argsort(-scores, kind="stable")
         self.scores, self.counts = scores[order], counts[order]
         self.drawn = np.vstack([np.zeros((1, counts.shape[1])), self.counts.cumsum(0)])
-
-    def __len__(self) -> int:
-        return len(self.scores)
+        self.total = self.drawn[-1]
+        """(resamples,): sources differ in size."""
 
     def above(self, scores: Scores) -> NDArray[np.intp]:
         """Images over each of `scores`: a row of `drawn`."""
@@ -105,10 +139,18 @@ def _once(scores: Scores) -> Sample:
     return Sample(scores, np.ones((len(scores), 1)))
 
 
+def _drawn_together(scores: Scores, sources: Sequence[str]) -> tuple[int, ...]:
+    """Number of each image's group: its source, or itself."""
+    if len(set(sources)) < LEAST_SOURCES:
+        return tuple(range(len(scores)))
+    return tuple(np.unique(sources, return_inverse=True)[1].tolist())
+
+
 @lru_cache(maxsize=256)
-def _draw(images: int, resamples: int, seed: tuple[int, int]) -> Counts:
-    random = np.random.default_rng(seed)
-    return random.multinomial(images, np.full(images, 1 / images), size=resamples).T.astype(np.float64)
+def _draw(groups: tuple[int, ...], resamples: int, seed: tuple[int, int]) -> Counts:
+    random, count = np.random.default_rng(seed), max(groups) + 1
+    drawn = random.multinomial(count, np.full(count, 1 / count), size=resamples).T.astype(np.float64)
+    return np.asarray(drawn[list(groups)])
 
 
 def measures(real: Sample, ai: Sample) -> dict[str, Scores]:
@@ -122,17 +164,17 @@ def measures(real: Sample, ai: Sample) -> dict[str, Scores]:
 
 def _auroc(real: Sample, ai: Sample) -> Scores:
     lost = (real.drawn[real.above(ai.scores)] + real.drawn[real.from_(ai.scores)]) / 2  # (ai, resamples)
-    return np.asarray(1 - (ai.counts * lost).sum(0) / (len(real) * len(ai)))
+    return np.asarray(1 - (ai.counts * lost).sum(0) / (real.total * ai.total))
 
 
 def _average_precision(real: Sample, ai: Sample) -> Scores:
     found, falsely = ai.drawn[ai.from_(ai.scores)], real.drawn[real.from_(ai.scores)]
     # Above the first image that a resample draws nothing is found: 0 of 0, which adds nothing.
-    return np.asarray((ai.counts * found / np.maximum(found + falsely, 1)).sum(0) / len(ai))
+    return np.asarray((ai.counts * found / np.maximum(found + falsely, 1)).sum(0) / ai.total)
 
 
 def _tpr_at_fpr(real: Sample, ai: Sample, rate: float) -> Scores:
-    allowed = np.floor(rate * len(real))
+    allowed = np.floor(rate * real.total)
     threshold_at = (real.drawn[1:] > allowed).argmax(0)  # first real one that may not be exceeded
     found = ai.drawn[ai.above(real.scores)[threshold_at], np.arange(ai.drawn.shape[1])]
-    return np.asarray(found / len(ai))
+    return np.asarray(found / ai.total)

@@ -23,25 +23,29 @@ class LabelledImage:
     """Relative to the folder, with forward slashes."""
     group: str | None
     """Camera make of a photograph, generator of an AI image; None where only a photograph's EXIF may say it."""
+    source: str = ""
+    """Repository, or shoot, that it comes from; images of one are alike. Empty where nobody says it."""
 
 
 def list_images(folder: Path, label: Label) -> list[LabelledImage]:
     """Every image under `folder`, in the order of their names.
 
-    Its `manifest.csv` (columns `file` and `generator`, or `make`) says the group; without one, an AI image goes by the
-    first sub-folder it lies in.
+    Its `manifest.csv` (columns `file`, `source_repo` and `generator`, or `make`) says group and source; without one, an
+    AI image goes by the first sub-folder it lies in.
     """
-    groups = _manifest(folder / "manifest.csv", "make" if label == "real" else "generator")
+    rows, column = _manifest(folder / "manifest.csv"), "make" if label == "real" else "generator"
     found = []
     for path in sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES):
         inside = path.relative_to(folder)
         otherwise = None if label == "real" else inside.parts[0] if len(inside.parts) > 1 else UNKNOWN
-        found.append(LabelledImage(path, inside.as_posix(), groups.get(inside.as_posix()) or otherwise))
+        row = rows.get(inside.as_posix(), {})
+        found.append(LabelledImage(path, inside.as_posix(), row.get(column) or otherwise, row.get("source_repo") or ""))
     return found
 
 
-def _manifest(file: Path, column: str) -> Mapping[str, str]:
+def _manifest(file: Path) -> Mapping[str, Mapping[str, str]]:
+    """File -> its row."""
     if not file.is_file():
         return {}
     with file.open(newline="", encoding="utf-8") as opened:
-        return {row["file"]: row.get(column) or "" for row in csv.DictReader(opened)}
+        return {row["file"]: row for row in csv.DictReader(opened)}

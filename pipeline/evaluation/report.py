@@ -60,9 +60,11 @@ def head_figures(real: Sequence[Scored], ai: Sequence[Scored], promise: float) -
     real_scores, ai_scores = _scores(real), _scores(ai)
     if not (real_scores and ai_scores):
         return {}
+    real_sources, ai_sources = _sources(real), _sources(ai)
     found = {}
     for column, head in enumerate(HEADS):
-        figures = measure(_suspicion(real_scores, column), _suspicion(ai_scores, column))
+        suspicion = _suspicion(real_scores, column), _suspicion(ai_scores, column)
+        figures = measure(*suspicion, real_sources=real_sources, ai_sources=ai_sources)
         found[head] = as_json(figures | _at_promise(real_scores, ai_scores, column, promise))
     return found
 
@@ -107,6 +109,12 @@ def _groups(images: Iterable[Scored]) -> dict[str, list[Scored]]:
 
 def _scores(images: Iterable[Scored]) -> list[HeadScores]:
     return [image.scores for image in images if image.scores]
+
+
+def _sources(images: Iterable[Scored]) -> list[str]:
+    """Of those that are in `_scores`; none where one is not known."""
+    known = [image.source for image in images if image.scores]
+    return known if all(known) else []
 
 
 def _suspicion(scores: Sequence[HeadScores], column: int) -> Scores:

@@ -44,6 +44,8 @@ class Scored:
     verdict: VerdictKind
     scores: HeadScores | None
     """None for what is rejected or not applicable."""
+    source: str = ""
+    """As in `LabelledImage`."""
 
 
 class Scoring:
@@ -78,7 +80,7 @@ class Scoring:
         for condition in conditions:
             if (sha256, condition) not in self._known:
                 self._known[sha256, condition] = self._under(sha256, decoded, condition)
-            scored.append(Scored(image.name, sha256, group, *self._known[sha256, condition]))
+            scored.append(Scored(image.name, sha256, group, *self._known[sha256, condition], image.source))
             done()
         return scored
 

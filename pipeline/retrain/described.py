@@ -110,6 +110,12 @@ class Described:
         first[np.flatnonzero(rows)[np.unique(self.images(rows), return_index=True)[1]]] = True
         return first
 
+    def image_sources(self, rows: NDArray[np.bool_]) -> NDArray[np.str_]:
+        """Of the images of some crops, (images,)."""
+        first = self.first_crops(rows)
+        sources = np.array([crop.source for crop, taken in zip(self.crops, first, strict=True) if taken])
+        return np.asarray(sources[np.argsort(self.images(first))])
+
     def histories(self, rows: NDArray[np.bool_]) -> tuple[Traces, Traces]:
         """Of some crops that weigh, for each random history: traces as found, and row by row after it."""
         standing = len(STANDING)

@@ -95,11 +95,10 @@ def photo_features(data: Described, rows: NDArray[np.bool_]) -> PhotoFeatures:
     """Of these crops' photographs as found, for a one-class fit."""
     first = data.first_crops(rows)
     by_image = np.argsort(data.images(first))
-    sources = np.array([crop.source for crop, taken in zip(data.crops, first, strict=True) if taken])
     return PhotoFeatures(
         traces=data.image_traces(rows, 0),
         ai_probabilities=data.network[first, 0][by_image],
-        groups=sources[by_image],
+        groups=data.image_sources(rows),
         parts=data.image_traces(first, 0),
     )
 
@@ -140,13 +139,21 @@ def evaluate_unseen(
 
     `track` may draw a progress bar. Raises ValueError for too few photographs.
     """
-    chosen = choose_views(photo_features(data, ~data.held_out & ~data.is_ai), seed=0).chosen
-    rows = [_row(data, fold, scores(data, fold, chosen)) for fold in track(list(folds(data, families, phones)))]
+    chosen: dict[bytes, Mapping[str, MixtureChoice]] = {}
+    rows = []
+    for fold in track(list(folds(data, families, phones))):
+        photographs = fold.usable & ~data.held_out & ~data.is_ai  # the same in many folds
+        known = photographs.tobytes()
+        if known not in chosen:
+            chosen[known] = choose_views(photo_features(data, photographs), seed=0).chosen
+        rows.append(_row(data, fold, scores(data, fold, chosen[known])))
     return {"folds": rows, "mean": _over(rows, np.mean), "worst": _over(rows, np.min)}
 
 
 def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str, Any]:
     _, is_ai = images_of(data, fold)
+    sources = data.image_sources(fold.left_out)
+    apart = {"real_sources": sources[~is_ai].tolist(), "ai_sources": sources[is_ai].tolist()}
     row: dict[str, Any] = {
         "family": fold.family,
         "makes": [fold.phones],
@@ -155,7 +162,7 @@ def _row(data: Described, fold: Fold, by_head: Mapping[str, Floats]) -> dict[str
     }
     for version, condition in enumerate(STANDING):
         row[condition] = {
-            head: as_json(measure(values[~is_ai, version], values[is_ai, version], resamples=200))
+            head: as_json(measure(values[~is_ai, version], values[is_ai, version], resamples=200, **apart))
             for head, values in by_head.items()
         }
     return row

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from pipeline import cooccurrence, periods
 from pipeline.cooccurrence import GROUPS
 from pipeline.evaluation.conditions import STANDING
-from pipeline.evaluation.figures import measure
+from pipeline.evaluation.figures import Figure, auroc_difference, measure
 from pipeline.one_class import LIMIT, Traces, logit
 from pipeline.retrain.described import VERSIONS, Described, mean_by, one_window
 from pipeline.retrain.fit import by_stability, choose_views, fit_mixture, spread
@@ -85,30 +85,58 @@ FEATURES: dict[str, Callable[[Described], NDArray[np.float32]]] = {
 MODELS = {"mixture of 2": mixture(64, 2), "one Gaussian (Mahalanobis)": mixture(64, 1), "k-NN": nearest}
 
 
+LESS = (("SDAIE read-out", "residual statistics"), ("SDAIE read-out", "self-description"))
+"""What is learned, and what it is to be better than."""
+
+
 def one_class_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
-    fit, real = ~data.held_out & ~data.is_ai, data.held_out & ~data.is_ai
+    fit = ~data.held_out & ~data.is_ai
+    crops = Asked(data.held_out & ~data.is_ai, data.is_ai, np.array([crop.source for crop in data.crops]))
+    found: dict[tuple[str, str], list[Floats]] = {}
     for features, of in FEATURES.items():
         values = np.asarray(of(data), dtype=np.float64)
         for model, suspicion in MODELS.items():
-            by_version = [suspicion(values[fit, 0], values[:, version]) for version in (0, 1)]
-            yield f"{features}, {model}", [_auroc(scores, real, data.is_ai) for scores in by_version]
+            found[features, model] = [suspicion(values[fit, 0], values[:, version]) for version in (0, 1)]
+            yield f"{features}, {model}", [crops.auroc(scores) for scores in found[features, model]]
+    for one, other in LESS:
+        for model in MODELS:
+            pairs = zip(found[one, model], found[other, model], strict=True)
+            yield f"{one} less {other}, {model}", [crops.difference(*pair) for pair in pairs]
     image = choose_views(photo_features(data, fit), seed=0).views
-    image = by_stability(image, *data.histories(real & data.weighs))
+    image = by_stability(image, *data.histories(crops.real & data.weighs))
     every = np.ones(len(fit), dtype=bool)
-    yield (
-        "**three views, as shipped**",
-        [_auroc(-image.log_likelihood(data.traces(every, version)), real, data.is_ai) for version in (0, 1)],
-    )
-    of_images = [mean_by(data.images(every), rows.astype(float)) > 0 for rows in (real, data.is_ai)]
-    yield (
-        "**the same, means over an image's crops**",
-        [_auroc(-image.log_likelihood(data.image_traces(every, version)), *of_images) for version in (0, 1)],
-    )
+    by_crop = [-image.log_likelihood(data.traces(every, version)) for version in (0, 1)]
+    yield "**three views, as shipped**", [crops.auroc(scores) for scores in by_crop]
+    real, is_ai = (mean_by(data.images(every), rows.astype(float)) > 0 for rows in (crops.real, data.is_ai))
+    images = Asked(real, is_ai, data.image_sources(every))
+    by_image = [-image.log_likelihood(data.image_traces(every, version)) for version in (0, 1)]
+    yield "**the same, means over an image's crops**", [images.auroc(scores) for scores in by_image]
 
 
-def _auroc(suspicion: Floats, real: NDArray[np.bool_], is_ai: NDArray[np.bool_]) -> str:
-    figure = measure(suspicion[real], suspicion[is_ai], resamples=500)["auroc"]
-    return f"{figure.value:.3f} [{figure.interval.low:.3f}, {figure.interval.high:.3f}]"
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which of what was scored is asked about, (n,) each."""
+
+    real: NDArray[np.bool_]
+    is_ai: NDArray[np.bool_]
+    source: NDArray[np.str_]
+
+    def auroc(self, suspicion: Floats) -> str:
+        return _with_interval(measure(*self._sides(suspicion), resamples=500, **self._sources)["auroc"], ".3f")
+
+    def difference(self, one: Floats, other: Floats) -> str:
+        return _with_interval(auroc_difference(self._sides(one), self._sides(other), **self._sources), "+.3f")
+
+    def _sides(self, suspicion: Floats) -> tuple[Floats, Floats]:
+        return suspicion[self.real], suspicion[self.is_ai]
+
+    @property
+    def _sources(self) -> dict[str, list[str]]:
+        return {"real_sources": self.source[self.real].tolist(), "ai_sources": self.source[self.is_ai].tolist()}
+
+
+def _with_interval(figure: Figure, form: str) -> str:
+    return f"{figure.value:{form}} [{figure.interval.low:{form}}, {figure.interval.high:{form}}]"
 
 
 # ---- photographs alone: how well features tell makes apart ------------------------------------------------

@@ -18,7 +18,7 @@ from pipeline.evaluation import (
     measure,
     tpr_at_fpr,
 )
-from pipeline.evaluation.figures import FPRS, Sample, measures
+from pipeline.evaluation.figures import FPRS, Sample, auroc_difference, measures
 from pipeline.records import DecodedImage
 
 scores = arrays(np.float64, st.integers(1, 40), elements=st.integers(0, 9).map(float))  # few values: many ties
@@ -76,6 +76,26 @@ def test_bootstrap_interval_holds_the_figure():
         assert figure.interval.low <= figure.value <= figure.interval.high
         assert figure.interval.low < figure.interval.high
     assert list(as_json(figures))[:2] == ["auroc", "auroc_interval"]
+
+
+def test_images_of_one_source_are_drawn_together():
+    """Twenty sources of ten images that score alike say as much as twenty images, not as two hundred."""
+    random = np.random.default_rng(0)
+    real, ai = random.normal(0, 1, 20), random.normal(1, 1, 20)
+    sources = [f"source {number // 10}" for number in range(200)]
+    many = np.repeat(real, 10), np.repeat(ai, 10)
+    few, alone = measure(real, ai)["auroc"], measure(*many)["auroc"]
+    together = measure(*many, real_sources=sources, ai_sources=sources)["auroc"]
+    assert few.value == alone.value == pytest.approx(together.value)
+    width = [figure.interval.high - figure.interval.low for figure in (few, together, alone)]
+    assert width[1] == pytest.approx(width[0], rel=0.15)
+    assert width[2] < 0.5 * width[1]
+    better = auroc_difference((real, ai), (real, real))
+    assert better.value == pytest.approx(few.value - 0.5)
+    assert 0 < better.interval.low < better.value < better.interval.high
+    apart = auroc_difference(many, (many[0], many[0]), real_sources=sources, ai_sources=sources)
+    assert apart.interval.low == pytest.approx(better.interval.low, abs=0.03)
+    assert measure(*many, real_sources=sources[:90] * 2 + sources[:20])["auroc"] == alone, "nine sources are too few"
 
 
 @pytest.mark.parametrize(
