@@ -275,6 +275,8 @@ class ExifPrediction:
     claimed: str | None
     claimed_probability: float | None
     """None where nothing is claimed, or the claimed value is none of the classes the network knows."""
+    is_informed: bool = True
+    """Whether the head is right more often, on photographs held out, than always saying the commonest class is."""
 
 
 @dataclass(frozen=True, slots=True)

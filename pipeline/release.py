@@ -90,14 +90,24 @@ class Release:
 
 def make_scorer(one_class_npz: bytes, read_out_npz: bytes, encoder_json: Mapping[str, Any]) -> Scorer:
     """The scorer from the three files of a release that it needs. Raises ValueError for files of another format."""
+    held_out = encoder_json.get("training", {}).get("held_out", {})
     tags = tuple(
-        ExifTag(name=tag["name"], classes=tuple(tag["classes"]) if tag["kind"] == "class" else None)
+        ExifTag(
+            name=tag["name"],
+            classes=tuple(tag["classes"]) if tag["kind"] == "class" else None,
+            is_informed=_beats_majority(held_out.get(tag["name"])),
+        )
         for tag in encoder_json["tags"]
     )
     read_out = ReadOut.from_bytes(read_out_npz)
     if len(read_out.weights) != DIMENSIONS:
         raise ValueError(f"read-out of {len(read_out.weights)} statistics, not {DIMENSIONS}")
     return Scorer(OneClassModel.from_bytes(one_class_npz), read_out, tags)
+
+
+def _beats_majority(measured: Mapping[str, float] | None) -> bool:
+    """Of a head that nobody measured, as of imported weights, nothing is held against it."""
+    return measured is None or measured["accuracy"] > measured["majority"]
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ class ExifTag:
 
     name: str
     classes: tuple[str, ...] | None
+    is_informed: bool = True
+    """As in `ExifPrediction`."""
 
     @property
     def width(self) -> int:
@@ -81,6 +83,7 @@ def compare_exif(tags: Sequence[ExifTag], outputs: NDArray[np.float32], exif: Ex
             probability=float(probabilities.max()),
             claimed=None if claimed is None else str(claimed),
             claimed_probability=None if known is None else float(probabilities[known]),
+            is_informed=tag.is_informed,
         )
 
 
@@ -92,5 +95,8 @@ def class_of(value: str | float | int | None, classes: Sequence[str]) -> int | N
     folded = [name.casefold() for name in classes]
     if text in folded:
         return folded.index(text)
-    first_word = text.split(" ")[0]  # "NIKON CORPORATION" is the class "Nikon"
-    return folded.index(first_word) if first_word in folded else None
+    first_word = text.split(" ")[0]  # "NIKON CORPORATION" is the class "Nikon",
+    if first_word in folded:
+        return folded.index(first_word)
+    first_words = [name.split(" ")[0] for name in folded]  # and "Nikon" the class "NIKON CORPORATION"
+    return first_words.index(text) if first_words.count(text) == 1 else None

@@ -40,6 +40,9 @@ NO_PATCHES = np.empty((0, FEATURE_DIM), dtype=np.float32)
 HISTORIES = 10
 """Random ones of each photograph that calibrates or weighs, beside itself as found."""
 
+LEAST_ALIKE = 9
+"""Photographs of a stratum that it takes for a p-value of 10 %. With fewer, everything in it would be `camera`."""
+
 VERSIONS = 10
 """Drawn of each photograph that a stratum has, from its versions there."""
 
@@ -215,7 +218,8 @@ def _weighed(views: Views, weighing: Sequence[Sequence[_Sample]]) -> Views:
 
 def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed: int) -> tuple[Floats, ...]:
     """Fused scores by stratum, ascending: `VERSIONS` of each photograph that has a version there, all of these about
-    equally often. So each photograph weighs the same in it, however often it falls into it."""
+    equally often. So each photograph weighs the same in it, however often it falls into it. All photographs as found
+    answer for a stratum of fewer than `LEAST_ALIKE`."""
     random = np.random.default_rng(seed)
     scores: dict[Handling, list[float]] = {kind: [] for kind in Handling}
     for versions in calibration:
@@ -225,7 +229,10 @@ def _strata(model: OneClassModel, calibration: Sequence[Sequence[_Sample]], seed
         for kind in Handling:
             if (told == kind).any():
                 scores[kind].extend(np.resize(random.permutation(fused[told == kind]), VERSIONS))
-    return tuple(np.sort(np.array(scores[kind])) for kind in Handling)
+    everything = np.repeat(model.calibration_fused, VERSIONS)
+    return tuple(
+        np.sort(scores[kind]) if len(scores[kind]) >= LEAST_ALIKE * VERSIONS else everything for kind in Handling
+    )
 
 
 def _features(samples: Sequence[_Sample]) -> PhotoFeatures:

@@ -77,6 +77,13 @@ def test_no_threshold_makes_camera_what_is_strange_at_half_the_size():
     assert move == "No threshold makes it camera: images that are strange at one size alone are never called so."
 
 
+def test_a_head_that_guesses_speaks_against_nothing():
+    prediction = ExifPrediction("Make", "Canon", 0.9, "NIKON", 0.01)
+    [against] = words.claims([prediction])
+    [guess] = words.claims([replace(prediction, is_informed=False)])
+    assert (against.agreement, guess.agreement) == ("speaks against it", "the network guesses")
+
+
 def test_nothing_moves_what_has_no_score():
     assert words.moves(found(kind=VerdictKind.REJECTED)) == []
 

@@ -197,6 +197,8 @@ def _claim(one: ExifPrediction) -> Claim:
 def _agreement(one: ExifPrediction) -> tuple[str, str]:
     if one.claimed is None:
         return "nothing claimed", "faint"
+    if not one.is_informed:
+        return "the network guesses", "faint"
     if one.claimed_probability is None:
         return "unknown to the network", "faint"
     if one.claimed_probability >= one.probability:
