@@ -112,7 +112,11 @@ class BinaryTask:
             self.real, self.ai = _Class(run.data, cache), _Class(run.ai, cache)
         self.reference: SdaieEncoder = load_exported_encoder(run.encoder)[0].to(place.device).requires_grad_(False)
         self.patches_per_batch = run.images * run.patches
-        self.identity: dict[str, Any] = {"network": "binary"}
+        paths = ("data", "ai", "encoder", "out", "cache", "name", "init")
+        self.recipe = {key: value for key, value in asdict(run).items() if key not in paths}
+        self.facts = {run.data.name: self.real.facts(), run.ai.name: self.ai.facts()}
+        same = {key: value for key, value in self.recipe.items() if key != "schedule"}  # a run may be given more time
+        self.identity: dict[str, Any] = {"network": "binary", "recipe": same, "data": self.facts}
         torch.manual_seed(run.seed)
         model = BinaryModel()
         self.before: dict[str, Any] = {}
@@ -178,11 +182,9 @@ class BinaryTask:
         return np.array(probabilities)
 
     def export(self, weights: Weights, facts: dict[str, Any]) -> None:
-        paths = ("data", "ai", "encoder", "out", "cache", "name", "init")
-        recipe = {key: value for key, value in asdict(self.run).items() if key not in paths}
         training = {
-            "data": {self.run.data.name: self.real.facts(), self.run.ai.name: self.ai.facts()},
-            "recipe": recipe
+            "data": self.facts,
+            "recipe": self.recipe
             | {
                 "regulariser": REGULARISER,
                 "jpeg_qualities_of_both_classes": [JPEG_QUALITIES[0], JPEG_QUALITIES[-1]],

@@ -153,6 +153,17 @@ def test_a_run_starts_from_a_release_and_says_so(photographs, generated, release
         run(photographs, out, 1)
 
 
+def test_a_checkpoint_of_the_binary_network_is_of_one_recipe_and_one_set_of_images(photographs, generated, release):
+    def go_on(ai=generated, **changes):
+        options = {"images": 4, "patches": 2, "schedule": Schedule(steps=2)} | changes
+        train_binary(BinaryTraining(photographs, ai, release, release, **options))
+
+    go_on()  # nothing is left to do
+    for changes in ({"blurred": 0.9}, {"seed": 1}, {"ai": photographs}):
+        with pytest.raises(ValueError, match="something else"):
+            go_on(**changes)
+
+
 def test_learning_rate_rises_then_falls():
     rates = [one_cycle(progress, 1.0) for progress in np.linspace(0, 1, 101)]
     assert rates[0] == pytest.approx(0.04)
