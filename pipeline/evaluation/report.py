@@ -121,7 +121,8 @@ def _suspicion(scores: Sequence[HeadScores], column: int) -> Scores:
     return np.array([row.suspicion[column] for row in scores])
 
 
-def _columns(images: Iterable[Scored]) -> dict[str, list[float]]:
-    """For the plots: every image's suspicion by each head, to seven digits."""
-    rows = _scores(images)
-    return {head: [float(f"{row.suspicion[column]:.7g}") for row in rows] for column, head in enumerate(HEADS)}
+def _columns(images: Iterable[Scored]) -> dict[str, list[Any]]:
+    """For plots, and whoever looks further: every image's name, and its suspicion by each head, to seven digits."""
+    scored = [(image.name, image.scores.suspicion) for image in images if image.scores]
+    by_head = {head: [float(f"{row[column]:.7g}") for _, row in scored] for column, head in enumerate(HEADS)}
+    return {"file": [name for name, _ in scored], **by_head}
