@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageFilter
 
+from pipeline.patches import JPEG_GRID, QUALITY
 from pipeline.records import DecodedImage
 
 SIDE = 512
-"""Largest side, px, of the centre crop in the common re-encoding."""
+"""Largest side, px, of the crop from the middle in the common re-encoding."""
 
 SCREENSHOT_SCALE = 0.87
 """No simple fraction: what a browser or a phone draws a picture at on its screen rarely is one."""
@@ -27,10 +28,14 @@ def _jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def _reencode(image: Image.Image) -> Image.Image:
-    width, height = min(image.width, SIDE), min(image.height, SIDE)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return _jpeg(image.crop((left, top, left + width, top + height)), 90)
+def _reencode(image: DecodedImage) -> Image.Image:
+    """Cut on JPEG's grid, and of what is no JPEG as a JPEG of it: neither may tell what the image is (ADR 19)."""
+    whole = Image.fromarray(image.pixels)
+    if image.format != "JPEG":
+        whole = _jpeg(whole, QUALITY)
+    width, height = min(whole.width, SIDE), min(whole.height, SIDE)
+    left, top = (rest // 2 // JPEG_GRID * JPEG_GRID for rest in (whole.width - width, whole.height - height))
+    return _jpeg(whole.crop((left, top, left + width, top + height)), 90)
 
 
 def _scale(image: Image.Image, factor: float, filter: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
@@ -62,4 +67,4 @@ def degrade(image: DecodedImage, condition: str) -> DecodedImage:
     if condition == "as_found":
         return image
     change, format = (_AS_PNG[condition], "PNG") if condition in _AS_PNG else (_AS_JPEG[condition], "JPEG")
-    return DecodedImage(np.asarray(change(_reencode(Image.fromarray(image.pixels)))), format)
+    return DecodedImage(np.asarray(change(_reencode(image))), format)
