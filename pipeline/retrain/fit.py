@@ -272,7 +272,8 @@ def fit_one_class(
     known: Mapping[str, Growth] = NO_GROWTH,
     seed: int = 0,
 ) -> tuple[OneClassModel, list[dict[str, float]]]:
-    """Fit on one set of photographs, calibrate on another. The caller sees to it that they share no source or camera.
+    """Fit on one set of photographs, calibrate on another. The caller keeps apart what the promise is to be about: a
+    refit uploaders and cameras, a first fit the source or the camera of each photograph.
 
     `patch` is the per-patch mixture of the heat map, which a refit takes over, and so are the fusion's `weights` of
     log-likelihood and binary logit and the views' growth (`known`), as what is stored of a photograph is one mean.

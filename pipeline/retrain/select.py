@@ -99,9 +99,9 @@ def split(
 
     sides: dict[Side, list[VerifiedPhoto]] = {side: [] for side in Side}
     for photo in photos:
-        who, model = uploader(photo), camera(photo)
+        who = uploader(photo)
         home = votes[who].most_common(1)[0][0] if who in votes else side_of(who)
-        if model is None or side_of(model) is home:
+        if side_of(camera(photo) or who) is home:  # else it would change sides when its uploader does
             sides[home].append(photo)
     return sides
 

@@ -75,6 +75,17 @@ def test_a_camera_keeps_its_side_when_photographs_come_and_go():
         assert ids(before[side]) <= ids(after[side])
 
 
+def test_a_photograph_never_changes_sides_whatever_its_uploader_brings():
+    """Nor does one without a model, though its uploader moves: it is left out then."""
+    nameless = [photo(number, who=f"user-{number % 50}", model=None) for number in range(200)]
+    more = [photo(1000 + number, who=f"user-{number % 50}", model=f"model-{number % 7}") for number in range(500)]
+    before, after = (split(some, calibration_share=0.4, held_out_share=0.2) for some in (nameless, nameless + more))
+    for side in Side:
+        assert before[side]
+        assert ids(after[side]) & ids(nameless) <= ids(before[side])
+    assert any(photo.model is None for side in Side for photo in after[side])
+
+
 @pytest.mark.parametrize(
     ("photos", "kept"),
     [
