@@ -19,7 +19,8 @@ def how_good(figures: Mapping[str, Any], plots: str | None) -> list[str]:
     images = figures["as_found"]["images"]
     return [
         "## How good it is",
-        f"{images['real']} photographs and {images['ai']} AI images, with 95 % intervals (bootstrap; Clopper-Pearson "
+        f"{images['real']} photographs and {images['ai']} AI images, with 95 % intervals (bootstrap of "
+        "whole sources where ten are known, else of images; Clopper-Pearson "
         "at the promise). `reencoded`: every image cropped to 512 px and saved as JPEG 90 4:2:0, which takes away most "
         'of what file format and size give away. "At promise": by the threshold that promises a false-positive rate of '
         f"{percent(figures['promise'])}.",

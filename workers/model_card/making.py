@@ -39,7 +39,9 @@ def _learned_from(card: Mapping[str, Any]) -> str:
     """The data and how much of it, wherever the part's card says so."""
     training = card.get("training", card)
     facts = {
-        name: training[name] for name in ("data", "photographs", "fit_photos", "calibration_photos") if name in training
+        name: training[name]
+        for name in ("data", "photographs", "fit_photos", "calibration_photos", "calibration_groups")
+        if name in training
     }
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in flatten(facts)) or "-"
 
