@@ -32,6 +32,9 @@ PDQ_BITS = 256
 Timings = dict[str, float]
 """Stage name -> milliseconds, in the order in which the stages ran."""
 
+STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score", "second_look")
+"""In that order, which JSON in Postgres does not keep."""
+
 
 class Lane(StrEnum):
     """Queues that never wait for one another."""

@@ -54,7 +54,7 @@ def row(text: str, name: str) -> list[str]:
 
 def test_a_row_shows_what_postgres_holds():
     cells = row(shown(verdict_table({"a.jpg": VIEW})), "a.jpg")
-    assert cells == ["a.jpg", "camera", "-1234.6", "48.2", "Canon EOS R6", "3", "-", "-", "-", "-", "250", "-"]
+    assert cells == ["a.jpg", "camera", "-1234.6", "48.2", "Canon EOS R6", "3", "-", "-", "-", "-", "250", "-", "-"]
 
 
 def test_an_image_without_a_verdict_says_so():
@@ -67,7 +67,7 @@ def test_a_verdict_without_a_score_or_a_camera_leaves_gaps():
         camera_model=None, timings_ms={"fetch": 1.0},
     )  # fmt: skip
     cells = row(shown(verdict_table({"a.jpg": VIEW, "b.txt": bare})), "b.txt")
-    assert cells == ["b.txt", "rejected: corrupt", "-", "-", "-", "1", "-", "-", "-", "-", "-", "-"]
+    assert cells == ["b.txt", "rejected: corrupt", "-", "-", "-", "1", "-", "-", "-", "-", "-", "-", "-"]
 
 
 @pytest.mark.parametrize(

@@ -10,26 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.records import STAGES
 from pipeline.store import VerdictView
 
 STYLES = {"camera": "green", "unsure": "yellow", "not_camera": "red", "not_applicable": "blue", "rejected": "magenta"}
 NOTHING = "-"
 PICTURE_WIDTH = 190  # characters
 
-STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score")
-"""Columns of milliseconds, in the order of the flow."""
-
 
 def verdict_table(outcomes: Mapping[str, VerdictView | None]) -> Table:
     """One row per image (name -> its verdict, None where there is none), one column per stage."""
     table = Table(title="Verdicts, as Postgres holds them. A signal, never proof.", header_style="bold")
     table.add_column("image", no_wrap=True, max_width=32)
-    table.add_column("verdict", min_width=10)
+    table.add_column("verdict", min_width=14)
     table.add_column("log-\nlikelihood", justify="right")
     table.add_column("per-\ncentile", justify="right")
     table.add_column("claimed\ncamera", max_width=28)
     for stage in STAGES:
-        table.add_column(f"{stage}\nms", justify="right", min_width=5)
+        name = stage.replace("_", "\n")
+        table.add_column(f"{name}\nms", justify="right", min_width=5)
     for name, view in outcomes.items():
         table.add_row(name, *(_cells(view) if view else [Text("none", "bold red")]))
     return table

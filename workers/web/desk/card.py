@@ -16,15 +16,12 @@ from pipeline.one_class import Calibration, OneClassModel
 from pipeline.people import Role
 from pipeline.pictures import orientation_of, upright_size
 from pipeline.read_out import handling_told
-from pipeline.records import ModelVersion, ProvenanceClaim, Score, SurfacePolicy
+from pipeline.records import STAGES, ModelVersion, ProvenanceClaim, Score, SurfacePolicy
 from workers.bootstrap import Dependencies
 from workers.web.desk import words
 from workers.web.desk.charts import Line, histogram
 from workers.web.desk.session import Person
 from workers.web.desk.shell import percent, templates
-
-STAGES = ("fetch", "decode", "exif", "provenance", "patches", "detect", "score", "second_look")
-"""In the order in which they run; JSON in Postgres keeps none."""
 
 log = structlog.get_logger(__name__)
 
