@@ -84,9 +84,13 @@ def walk(page: Page, name: str, item: int, places: Places) -> Iterator[str]:
     yield "near-copies"
 
 
+IMAGES_ARE_THERE = """[...document.images].every((image) =>
+    !image.offsetParent || image.getBoundingClientRect().top > innerHeight || image.complete)"""
+
+
 def wait_for_images(page: Page) -> None:
-    """Those that are shown; the others may not be loaded before they are wanted."""
-    while not page.evaluate("[...document.images].every((image) => !image.offsetParent || image.complete)"):
+    """Those that are shown; the others, further down too, may not be loaded before they are wanted."""
+    while not page.evaluate(IMAGES_ARE_THERE):
         page.wait_for_timeout(100)  # ms; `wait_for_function` is what the content security policy forbids
     page.wait_for_load_state("networkidle")
 
