@@ -102,6 +102,16 @@ def test_images_of_one_source_are_drawn_together():
     assert measure(*many, real_sources=sources[:90] * 2 + sources[:20])["auroc"] == alone, "nine sources are too few"
 
 
+def test_sources_may_differ_in_size():
+    """A draw of large ones holds more images than there are; what can be told in every draw is told."""
+    sources = [f"source {number}" for number in range(20) for _ in range(1 + number)]
+    real, ai = np.linspace(0, 1, len(sources)), np.linspace(2, 3, len(sources))
+    for figure in measure(real, ai, real_sources=sources, ai_sources=sources).values():
+        assert (figure.value, figure.interval.low, figure.interval.high) == pytest.approx((1, 1, 1))
+    never = measure(ai, real, real_sources=sources, ai_sources=sources)["auroc"]
+    assert (never.value, never.interval.low, never.interval.high) == pytest.approx((0, 0, 0))
+
+
 @pytest.mark.parametrize(
     ("condition", "shape"),
     [

@@ -1,13 +1,16 @@
 """Scored images -> flips, groups, worst errors."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from pipeline.evaluation import count_flips, report
+from pipeline.evaluation.figures import as_json, measure
 from pipeline.evaluation.flips import change
 from pipeline.evaluation.labels import LabelledImage, list_images
+from pipeline.evaluation.report import head_figures
 from pipeline.evaluation.scoring import HeadScores, Scored, Scoring
 from pipeline.records import SurfacePolicy, VerdictKind
 from pipeline.settings import LimitSettings
@@ -123,6 +126,21 @@ def test_groups_by_manifest_then_folder(tmp_path):
     ]
     (tmp_path / "c.jpg").unlink()
     assert [(i.name, i.group) for i in list_images(tmp_path, "real")] == [("b.jpg", "Nikon"), ("pen/a.png", None)]
+
+
+def test_figures_draw_the_sources_that_are_known():
+    random = np.random.default_rng(0)
+    real, ai = (
+        [replace(scored(f"{n}", "x", random.normal(mean, 1)), source=f"source {n // 5}") for n in range(60)]
+        for mean in (0, 1)
+    )
+    known, partly = head_figures(real, ai, 0.02), head_figures([replace(real[0], source=""), *real[1:]], ai, 0.02)
+    suspicion = [np.array([image.scores.suspicion[2] for image in side]) for side in (real, ai)]
+    sources = [[image.source for image in side] for side in (real, ai)]
+    whole = measure(*suspicion, real_sources=sources[0], ai_sources=sources[1])
+    assert known["fused"].items() >= as_json(whole).items()
+    assert partly["fused"].items() >= as_json(measure(*suspicion, ai_sources=sources[1])).items()
+    assert known["fused"]["auroc_interval"] != partly["fused"]["auroc_interval"]
 
 
 class _Scorer:
