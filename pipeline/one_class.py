@@ -231,6 +231,11 @@ class Fusion:
         )
 
 
+def whole(places: float) -> int:
+    """The whole number of places that a rate times a count is: 0.29 x 100 is less than 29 in binary."""
+    return math.floor(round(places, 9))
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Scores of photographs, of each equally many draws from the versions of it that could have come in.
@@ -256,7 +261,7 @@ class Calibration:
 
     def threshold(self, rate: float) -> float | None:
         """The score below which `p_value` is at most `rate`; None where none is so low."""
-        rank = math.floor(round(rate * (len(self.scores) + self.versions), 9)) - self.versions
+        rank = whole(rate * (len(self.scores) + self.versions)) - self.versions
         return float(self.scores[rank]) if 0 <= rank < len(self.scores) else None
 
 

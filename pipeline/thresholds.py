@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from pipeline.one_class import clopper_pearson
+from pipeline.one_class import clopper_pearson, whole
 from pipeline.records import Interval, Label, SurfacePolicy, VerdictKind
 from pipeline.verdict import by_p_value
 
@@ -137,7 +137,7 @@ def false_alarms(photographs: float, rate: float, calibrated_on: int | None) -> 
         return FalseAlarms(0.0, 0.0, 0.0)
     chance = stats.binom(n, rate)
     if calibrated_on is not None:
-        rank = int(rate * (calibrated_on + 1) + 1e-9)  # 0.29 x 100 is less than 29 in binary
+        rank = whole(rate * (calibrated_on + 1))
         if rank == 0:  # so few photographs that no p-value gets so small
             return FalseAlarms(0.0, 0.0, 0.0)
         if n > MANY:

@@ -37,7 +37,7 @@ def decide(examination: Examination, policy: SurfacePolicy) -> Verdict:
         raise ValueError("an examination ends in a score, a rejection or a reason why it does not apply")
     p_value, why_withheld = examination.score.p_value, withheld(examination.score)
     kind = by_p_value(p_value, policy, is_withheld=why_withheld is not None)
-    if kind is VerdictKind.UNSURE and p_value > policy.unsure_fpr and why_withheld is not None:
+    if why_withheld is not None and p_value > policy.unsure_fpr:
         return Verdict(kind, why_withheld, policy)
     return Verdict(kind, _REASONS[kind], policy)
 

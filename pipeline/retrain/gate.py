@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.one_class import OneClassModel, Traces, clopper_pearson
+from pipeline.one_class import OneClassModel, Traces, clopper_pearson, whole
 from pipeline.ports import VerifiedPhoto
 from pipeline.records import SurfacePolicy
 from pipeline.windows import TOGETHER
@@ -191,7 +191,7 @@ def _false_positives(name: str, where: str, old: Flags, new: Flags, promised: fl
     Under exchangeability the number flagged of n is beta-binomial: the threshold is the k-th lowest of the calibration
     scores, k = promised (calibrated_on + 1), so the rate behind it is Beta(k, calibrated_on + 1 - k) (Vovk 2012).
     """
-    rank = max(int(promised * (calibrated_on + 1) + 1e-9), 1)  # 0.29 x 100 is less than 29 in binary
+    rank = max(whole(promised * (calibrated_on + 1)), 1)
     as_often = float(stats.betabinom.sf(new.sum() - 1, len(new), rank, calibrated_on + 1 - rank))
     worse, better = int((new & ~old).sum()), int((old & ~new).sum())
     passed = as_often > BROKEN_PROMISE or not worse_beyond_chance(worse, better)

@@ -53,7 +53,7 @@ def test_tpr_at_fpr(rate, expected):
 @given(data=st.data(), real=scores, ai=scores)
 def test_a_resample_is_measured_as_the_images_it_draws(data, real, ai):
     def drawn_images(n):
-        return st.lists(st.integers(0, n - 1), min_size=n, max_size=n).map(
+        return st.lists(st.integers(0, n - 1), min_size=1, max_size=2 * n).map(  # whole sources, so not always n
             lambda drawn: np.bincount(drawn, minlength=n)
         )
 

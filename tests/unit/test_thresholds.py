@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import thresholds
-from pipeline.one_class import clopper_pearson
+from pipeline.one_class import clopper_pearson, whole
 from pipeline.records import Label, SurfacePolicy, VerdictKind
 from pipeline.thresholds import (
     KnownCount,
@@ -52,6 +52,11 @@ counts = st.lists(st.builds(ScoreCount, st.integers(1, 1000), kinds, st.booleans
 )
 def test_a_bin_is_judged_as_its_verdicts_are(p_bin, withheld, kind):
     assert would_be(ScoreCount(p_bin, CAMERA, withheld, 1), DEFAULT) is kind
+
+
+@pytest.mark.parametrize(("places", "expected"), [(0.29 * 100, 29), (0.02 * 211, 4), (3.0, 3), (2.999, 2)])
+def test_places_are_counted_as_in_decimal(places, expected):
+    assert whole(places) == expected
 
 
 @given(counts, policies)
