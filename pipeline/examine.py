@@ -5,20 +5,17 @@ The same for a worker and the CLI.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from pipeline.decode import decode
 from pipeline.errors import RejectedUpload
-from pipeline.patches import NotApplicable, cut
+from pipeline.patches import NotApplicable
 from pipeline.ports import Detector, ExifReader, OneClassScorer
 from pipeline.provenance import find_claims
 from pipeline.records import Examination, ModelVersion, StoredObject, Timings
-from pipeline.second_look import SecondLook, both
+from pipeline.second_look import Looking, timed
 from pipeline.settings import LimitSettings
-from pipeline.statistics import describe, self_described
+from pipeline.statistics import self_described
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +35,29 @@ class Examiner:
         timings: Timings = {}
         found = Examination(sha256=stored.sha256, byte_size=len(stored.content), timings_ms=timings)
         try:
-            with _timed(timings, "decode"):
+            with timed(timings, "decode"):
                 image = decode(stored.content, self.limits)
             found = replace(found, format=image.format, width=image.width, height=image.height)
-            with _timed(timings, "exif"):
+            with timed(timings, "exif"):
                 exif, raw_tags = self.exif_reader.read(stored.content, image.format)
-            with _timed(timings, "provenance"):
+            with timed(timings, "provenance"):
                 claims = find_claims(raw_tags)
             found = replace(found, exif=exif, provenance=claims)
-            with _timed(timings, "patches"):
-                patches = cut(image, self.limits.patch_budget)
-            with _timed(timings, "detect"):
-                output = self.detector.detect(patches, model)
-            with _timed(timings, "score"):
-                statistics = describe(patches.pixels)
-                score = scorer.score(output, patches, statistics, exif)
-            with _timed(timings, "second_look"):
-                half_size = SecondLook(self.detector, self.limits.patch_budget).p_value(image, model, scorer)
-                score = both(score, half_size)
+            looking = Looking(self.detector, model, scorer, self.limits.patch_budget)
+            look = looking.twice(image, exif, timings)
         except RejectedUpload as error:
             return replace(found, rejected=error.reason, detail=error.detail)
         except NotApplicable as error:
             return replace(found, not_applicable=error.reason)
         return replace(
             found,
-            score=score,
-            embedding=output.encoder.embedding,
-            self_description=self_described(statistics),
-            patch_count=len(patches.pixels),
+            score=look.score,
+            embedding=look.output.encoder.embedding,
+            self_description=self_described(look.statistics),
+            patch_count=len(look.patches.pixels),
         )
 
 
 def rejected(error: RejectedUpload) -> Examination:
     """The examination of an upload whose bytes could not even be fetched; it has no digest."""
     return Examination(sha256="", byte_size=0, rejected=error.reason, detail=error.detail)
-
-
-@contextmanager
-def _timed(timings: Timings, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        timings[stage] = (time.perf_counter() - started) * 1000

@@ -1,4 +1,4 @@
-"""DecodedImage -> p-value at half its size, and what both looks say together (ADR 18).
+"""DecodedImage -> what there is to see of it, at its size and at half of it (ADR 18).
 
 Making an image smaller does not change who formed it. So what is said of it must hold for it at half its size, too:
 where the two looks contradict each other, nobody can say.
@@ -7,14 +7,27 @@ where the two looks contradict each other, nobody can say.
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.patches import JPEG_GRID, NotApplicable, cut
 from pipeline.ports import Detector, OneClassScorer
-from pipeline.records import DOUBT, DecodedImage, ExifFacts, ModelVersion, Score
+from pipeline.records import (
+    DOUBT,
+    DecodedImage,
+    DetectorOutput,
+    ExifFacts,
+    ModelVersion,
+    Patches,
+    Score,
+    Timings,
+)
 from pipeline.statistics import describe
 
 SIDE = 1024
@@ -24,28 +37,66 @@ AGREES = 5
 """How much larger than at full size a p-value at half of it may be."""
 
 
+NO_HEADER = ExifFacts({}, "pillow")
+"""Of pixels without their file: a header has no say in a score, it is only compared with what the pixels say."""
+
+
 @dataclass(frozen=True, slots=True)
-class SecondLook:
-    """The same detector, asked about the same image made smaller."""
+class Look:
+    """What there is to see of an image at one size."""
+
+    patches: Patches
+    output: DetectorOutput
+    statistics: NDArray[np.float32]
+    """(D,), as by `statistics.describe`."""
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Looks at images with one model version."""
 
     detector: Detector
+    model: ModelVersion
+    scorer: OneClassScorer
     patch_budget: int
     """Of the first look; the second takes half as many."""
 
-    def p_value(self, image: DecodedImage, model: ModelVersion, scorer: OneClassScorer) -> float | None:
-        """Of `image` at half its size, among photographs that look handled as it does then; None where nothing can be
-        asked about that (`NotApplicable`).
+    def twice(self, image: DecodedImage, exif: ExifFacts, timings: Timings) -> Look:
+        """The first look, with what both say together in its score; the second has no more than a p-value. `timings`
+        is added to.
 
         Raises:
+            NotApplicable: the question has no answer for `image`. At half its size alone: there is no second look.
             DetectorUnavailable: the detector failed; worth another try.
         """
-        try:
-            patches = cut(half_size(image), math.ceil(self.patch_budget / 2))
-        except NotApplicable:
-            return None
-        output = self.detector.detect(patches, model)
-        no_header = ExifFacts({}, "pillow")  # it has no say in the p-value
-        return scorer.score(output, patches, describe(patches.pixels), no_header).p_value
+        first = self._once(image, self.patch_budget, exif, timings)
+        with timed(timings, "second_look"):
+            try:
+                second = self._once(half_size(image), math.ceil(self.patch_budget / 2), NO_HEADER, {})
+            except NotApplicable:
+                return first
+        return replace(first, score=both(first.score, second.score.full_size_p_value))
+
+    def _once(self, image: DecodedImage, budget: int, exif: ExifFacts, timings: Timings) -> Look:
+        with timed(timings, "patches"):
+            patches = cut(image, budget)
+        with timed(timings, "detect"):
+            output = self.detector.detect(patches, self.model)
+        with timed(timings, "score"):
+            statistics = describe(patches.pixels)
+            score = self.scorer.score(output, patches, statistics, exif)
+        return Look(patches, output, statistics, score)
+
+
+@contextmanager
+def timed(timings: Timings, stage: str) -> Iterator[None]:
+    """Adds the milliseconds of its block, whatever comes of it."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        timings[stage] = (time.perf_counter() - started) * 1000
 
 
 def half_size(image: DecodedImage) -> DecodedImage:
@@ -58,14 +109,12 @@ def half_size(image: DecodedImage) -> DecodedImage:
     return DecodedImage(np.asarray(even.resize((width, height), Image.Resampling.BICUBIC)), "PNG")
 
 
-def both(score: Score, half_size_p_value: float | None) -> Score:
+def both(score: Score, half_size_p_value: float) -> Score:
     """`score` with what the second look found.
 
     By the usual thresholds (2 % and 10 %), what is `not_camera` must not be `camera` at half the size, so a small
     p-value counts for a fifth of the second at least. It is a p-value still, for none gets smaller.
     """
-    if half_size_p_value is None:
-        return score
     p_value = score.full_size_p_value
     if p_value <= DOUBT:
         p_value = max(p_value, half_size_p_value / AGREES)

@@ -13,13 +13,12 @@ from pipeline.errors import RejectedUpload
 from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.labels import UNKNOWN, LabelledImage
 from pipeline.one_class import Calibration
-from pipeline.patches import NotApplicable, cut
+from pipeline.patches import NotApplicable
 from pipeline.ports import Detector, ExifReader
-from pipeline.records import DecodedImage, Examination, ExifFacts, ModelVersion, Score, SurfacePolicy, VerdictKind
+from pipeline.records import DecodedImage, Examination, ModelVersion, Score, SurfacePolicy, VerdictKind
 from pipeline.score import Scorer
-from pipeline.second_look import SecondLook, both
+from pipeline.second_look import NO_HEADER, Looking
 from pipeline.settings import LimitSettings
-from pipeline.statistics import describe
 from pipeline.verdict import decide
 
 HEADS = ("one_class", "binary", "fused")
@@ -92,15 +91,11 @@ class Scoring:
     ) -> tuple[VerdictKind, HeadScores | None]:
         if decoded is None:
             return VerdictKind.REJECTED, None
-        image, budget = degrade(decoded, condition), self._limits.patch_budget
+        looking = Looking(self._detector, self._model, self._scorer, self._limits.patch_budget)
         try:
-            patches = cut(image, budget)
+            score = looking.twice(degrade(decoded, condition), NO_HEADER, {}).score
         except NotApplicable:
             return VerdictKind.NOT_APPLICABLE, None
-        output = self._detector.detect(patches, self._model)
-        no_header = ExifFacts({}, "pillow")  # it has no say in the score
-        score = self._scorer.score(output, patches, describe(patches.pixels), no_header)
-        score = both(score, SecondLook(self._detector, budget).p_value(image, self._model, self._scorer))
         verdict = decide(Examination(sha256=sha256, byte_size=0, score=score), self._policy)
         return verdict.kind, _by_head(self._scorer, score)
 

@@ -105,8 +105,17 @@ def one_class_rows(data: Described) -> Iterator[tuple[str, list[str]]]:
     image = choose_views(photo_features(data, fit), seed=0).views
     image = by_stability(image, *data.histories(crops.real & data.weighs))
     every = np.ones(len(fit), dtype=bool)
-    by_crop = [-image.log_likelihood(data.traces(every, version)) for version in (0, 1)]
+    unlearned = image.weighing(image.weights | {"embedding": 0.0})
+    by_crop, by_crop_unlearned = (
+        [-views.log_likelihood(data.traces(every, version)) for version in (0, 1)] for views in (image, unlearned)
+    )
     yield "**three views, as shipped**", [crops.auroc(scores) for scores in by_crop]
+    yield "the same without the SDAIE read-out", [crops.auroc(scores) for scores in by_crop_unlearned]
+    for other, scores in (
+        ("the same without the SDAIE read-out", by_crop_unlearned),
+        *((f"self-description, {model}", found["self-description", model]) for model in MODELS),
+    ):
+        yield f"three views less {other}", [crops.difference(*pair) for pair in zip(by_crop, scores, strict=True)]
     real, is_ai = (mean_by(data.images(every), rows.astype(float)) > 0 for rows in (crops.real, data.is_ai))
     images = Asked(real, is_ai, data.image_sources(every))
     by_image = [-image.log_likelihood(data.image_traces(every, version)) for version in (0, 1)]

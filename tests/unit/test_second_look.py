@@ -13,8 +13,9 @@ from PIL import Image
 from pipeline.evaluation.labels import LabelledImage
 from pipeline.evaluation.scoring import Scoring
 from pipeline.examine import Examiner
+from pipeline.patches import NotApplicable
 from pipeline.records import STAGES, DecodedImage, Examination, StoredObject, SurfacePolicy, VerdictKind
-from pipeline.second_look import SIDE, SecondLook, both, half_size
+from pipeline.second_look import NO_HEADER, SIDE, Looking, both, half_size
 from pipeline.settings import LimitSettings
 from pipeline.verdict import decide
 from tests import images
@@ -31,7 +32,12 @@ def jpeg(height, width):
 
 
 def looked_at_twice(full, half):
-    return both(make_score(p_value=full, half_size_p_value=None), half)
+    score = make_score(p_value=full, half_size_p_value=None)
+    return score if half is None else both(score, half)
+
+
+def looking(detector, scorer, patch_budget):
+    return Looking(detector, MODEL, scorer, patch_budget)
 
 
 def verdict(full, half, policy):
@@ -73,13 +79,21 @@ def test_it_asks_the_detector_about_half_as_many_patches():
             return super().detect(patches, model)
 
     for side in (1024, 130):
-        assert SecondLook(Listening(), 7).p_value(jpeg(side, side), MODEL, FakeScorer(0.25)) == 0.25
-    assert asked == [4, 1]
+        score = looking(Listening(), FakeScorer(0.25), 7).twice(jpeg(side, side), NO_HEADER, {}).score
+        assert score.half_size_p_value == 0.25
+    assert asked == [7, 4, 4, 1]
 
 
-@pytest.mark.parametrize("image", [jpeg(127, 500), DecodedImage(np.full((512, 512, 3), 90, np.uint8), "JPEG")])
-def test_what_cannot_be_asked_about_at_half_the_size_has_no_second_look(image):
-    assert SecondLook(FakeDetector(), 64).p_value(image, MODEL, FakeScorer()) is None
+def test_what_cannot_be_asked_about_at_half_the_size_has_no_second_look():
+    score = looking(FakeDetector(), FakeScorer(0.01), 64).twice(jpeg(127, 500), NO_HEADER, {}).score
+    assert (score.p_value, score.full_size_p_value, score.half_size_p_value) == (0.01, 0.01, None)
+
+
+def test_what_cannot_be_asked_about_at_all_is_said_so():
+    with pytest.raises(NotApplicable):
+        looking(FakeDetector(), FakeScorer(), 64).twice(
+            DecodedImage(np.full((512, 512, 3), 90, np.uint8), "JPEG"), NO_HEADER, {}
+        )
 
 
 class StrangeWhenSmall(FakeScorer):
