@@ -78,28 +78,6 @@ def cut(image: DecodedImage, budget: int) -> Patches:
     return chosen if image.format == "JPEG" else _saved(chosen)
 
 
-def cut_together(images: Sequence[DecodedImage], budget: int) -> Patches:
-    """Up to `budget` usable patches of several crops of one photograph, the crops of most patches first: so as many as
-    an upload has of one place, where crops have few. `corners` are each in its own crop.
-
-    Raises:
-        NotApplicable: no crop has one.
-    """
-    parts, why = [], NotApplicable(NotApplicableReason.TOO_SMALL)
-    for image in images:
-        try:
-            parts.append(cut(image, budget))
-        except NotApplicable as error:
-            why = error
-    if not parts:
-        raise why
-    parts.sort(key=lambda part: -len(part.pixels))  # stable; whole windows first
-    return Patches(
-        pixels=np.concatenate([part.pixels for part in parts])[:budget],
-        corners=np.concatenate([part.corners for part in parts])[:budget],
-    )
-
-
 def _saved(patches: Patches) -> Patches:
     """As a JPEG would hold them. Patches are whole blocks of it, so they can be saved by themselves, one below the
     other; only colour is interpolated over their edges, by a pixel."""

@@ -37,14 +37,14 @@ class ReadOut:
     """(3,): weight of the network's logit, weight of the statistics' logit, intercept. The network's weight is not
     negative."""
     handling: Floats
-    """(D + 1, 4): weights and, last, intercepts of each `Handling`."""
+    """(D + 1, 3): weights and, last, intercepts of each `Handling`."""
 
     def statistics_logit(self, statistics: NDArray[np.floating]) -> Floats:
         """(..., D) -> (...): log-odds of AI by the statistics alone."""
         return np.asarray(self._standardised(statistics) @ self.weights + self.bias[0])
 
     def handling_probabilities(self, statistics: NDArray[np.floating]) -> Floats:
-        """(..., D) -> (..., 4): of each `Handling`."""
+        """(..., D) -> (..., 3): of each `Handling`."""
         logits = self._standardised(statistics) @ self.handling[:-1] + self.handling[-1]
         return np.asarray(softmax(logits, axis=-1))
 
@@ -79,7 +79,7 @@ HANDLING = "Handling"
 
 
 def tell_handling(probabilities: NDArray[np.float64]) -> ExifPrediction:
-    """`probabilities` of each `Handling`, (4,)."""
+    """`probabilities` of each `Handling`, (3,)."""
     told = Handling(int(probabilities.argmax()))
     return ExifPrediction(HANDLING, told.name.lower(), float(probabilities[told]), None, None)
 

@@ -58,11 +58,9 @@ class Handling(IntEnum):
     AS_MADE = 0
     """Or saved again at most."""
     HANDLED = 1
-    """Made a little smaller, sharpened, blurred a little."""
+    """Made smaller, sharpened, blurred a little."""
     SOFT = 2
     """Enlarged or blurred: the finest detail, which holds the traces of a camera, is gone."""
-    SHRUNK = 3
-    """Made smaller, to three quarters or less, and not soft: the finest detail is what was coarser."""
 
 
 class NotApplicableReason(StrEnum):

@@ -22,9 +22,6 @@ RESIZED, BLURRED, SHARPENED = 0.7, 0.4, 0.15
 ENLARGED, OUT_OF_FOCUS = 1.15, 0.6
 """Scale, and sigma of a blur, above which the finest detail is gone: the image is soft."""
 
-SHRUNK = 0.75
-"""Scale below which it is shrunk."""
-
 SCALES = (0.4, 2.0)
 SIGMAS = (0.4, 1.6)
 QUALITIES = (65, 97)
@@ -59,9 +56,7 @@ def _handled(image: Image.Image, random: np.random.Generator) -> tuple[Image.Ima
         image = image.filter(ImageFilter.GaussianBlur(sigma))
     if sharpened:
         image = image.filter(ImageFilter.UnsharpMask(random.uniform(0.5, 2), int(random.integers(40, 150)), 0))
-    if scale > ENLARGED or sigma > OUT_OF_FOCUS:
-        return image, Handling.SOFT
-    return image, Handling.SHRUNK if scale < SHRUNK else Handling.HANDLED
+    return image, Handling.SOFT if scale > ENLARGED or sigma > OUT_OF_FOCUS else Handling.HANDLED
 
 
 def _saved(image: Image.Image, random: np.random.Generator) -> tuple[Image.Image, str | None]:

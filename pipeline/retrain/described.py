@@ -20,7 +20,7 @@ from pipeline.windows import TOGETHER
 Pixels = NDArray[np.uint8]
 History = Callable[[DecodedImage, np.random.Generator], tuple[DecodedImage, Handling]]
 
-FORMAT = 9
+FORMAT = 8
 """Goes up when patches are cut, statistics taken or histories drawn in another way: crops are then described anew."""
 
 HISTORIES = 3
@@ -65,6 +65,8 @@ class Described:
     """(n, versions, 528); NaN where the networks did not look."""
     network: NDArray[np.float64]
     """(n, versions): the binary network's probability, or NaN."""
+    handling: NDArray[np.int64]
+    """(n, versions): `Handling` by the history that was drawn; what befell the file before is not known."""
 
     @property
     def is_ai(self) -> NDArray[np.bool_]:
@@ -162,12 +164,13 @@ def describe_crops(
     track: Callable[[Iterable[LabelledCrop]], Iterable[LabelledCrop]] = iter,
 ) -> Described:
     """Crops without a usable patch under one of the histories are left out. `track` may draw a progress bar."""
-    kept, described, embeddings, network = [], [], [], []
+    kept, described, embeddings, network, handling = [], [], [], [], []
     for number, crop in enumerate(track(crops)):
         random = np.random.default_rng((seed, number))
         image = DecodedImage(crop.pixels, "JPEG")
+        histories = [history(image, random) for _ in range(HISTORIES)]
         versions = [degrade(image, name) for name in STANDING]
-        versions += [history(image, random)[0] for _ in range(HISTORIES)]
+        versions += [changed for changed, _ in histories]
         try:
             patches = [cut(version, TOGETHER) for version in versions]
         except NotApplicable:
@@ -178,6 +181,7 @@ def describe_crops(
         described.append([describe(part.pixels) for part in patches])
         embeddings.append(seen)
         network.append(probabilities)
+        handling.append([Handling.AS_MADE] * len(STANDING) + [kind for _, kind in histories])
     return Described(
         tuple(crops[number] for number in kept),
         np.array(kept, dtype=np.int64),
@@ -185,6 +189,7 @@ def describe_crops(
         self_described(np.array(described)),
         np.array(embeddings),
         np.array(network),
+        np.array(handling, dtype=np.int64),
     )
 
 

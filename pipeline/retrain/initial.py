@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -14,21 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from pipeline.decode import decode
 from pipeline.drift import MISSING
 from pipeline.errors import RejectedUpload
-from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, Views
-from pipeline.patches import NotApplicable, cut_together
+from pipeline.one_class import FORMAT, Floats, Mixture, OneClassModel, Traces, Views, logit
+from pipeline.patches import NotApplicable, cut
 from pipeline.ports import Detector
 from pipeline.read_out import ReadOut
-from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion
+from pipeline.records import FEATURE_DIM, DecodedImage, Handling, ModelVersion, Patches
 from pipeline.retrain.described import History
 from pipeline.retrain.fit import PhotoFeatures, by_stability, fit_mixture, fit_one_class, view_facts
-from pipeline.retrain.handled import LEAST_PATCHES
 from pipeline.settings import LimitSettings
 from pipeline.statistics import describe, self_described
-from pipeline.windows import TOGETHER
+from pipeline.windows import TOGETHER, windows
 
 PATCH_SAMPLE = 20_000
 """Patches that the heat map's mixture is fitted on."""
@@ -88,29 +87,43 @@ class Examined:
     def detect(
         self, photo: PhotoFiles, change: Callable[[DecodedImage], DecodedImage] = lambda image: image
     ) -> _Sample | None:
-        """What is found in its crops together, each of which is another place of a picture. None for a photograph
-        without a usable patch."""
-        crops = list(self._decoded(photo.files))
-        try:
-            patches = cut_together([change(crop) for crop in crops], self.limits.patch_budget)
-        except NotApplicable:
+        """What is found in its crops, on average: they are different places of a picture, so each is looked at by
+        itself, and counts by its windows (ADR 15, 16). None for a photograph without a usable patch."""
+        crops, format = [], ""
+        for file in photo.files:
+            try:
+                image = decode(file.read_bytes(), self.limits)
+                crops.append(cut(change(image), self.limits.patch_budget))
+            except (RejectedUpload, NotApplicable):
+                continue
+            format = image.format
+        if not crops:
             return None
-        seen, statistics = self.detector.detect(patches, self.model), describe(patches.pixels)
+        crops = list(_up_to(self.limits.patch_budget, crops))
+        counts = [len(windows(len(crop.pixels))) for crop in crops]
+        seen = [self.detector.detect(crop, self.model) for crop in crops]
+        statistics = np.average([describe(crop.pixels) for crop in crops], axis=0, weights=counts)
+        log_odds = np.average(logit(np.array([output.ai_probability for output in seen])), weights=counts)
         return _Sample(
             photo=photo,
-            format=crops[0].format,
+            format=format,
             traces=Traces.of(
-                seen.encoder.embedding[None], self_described(statistics)[None], np.array([len(patches.pixels)])
+                np.average([output.encoder.embedding for output in seen], axis=0, weights=counts)[None],
+                self_described(statistics)[None],
+                np.array([sum(len(crop.pixels) for crop in crops)]),
             ),
-            patch_features=seen.encoder.patch_features,
-            ai_probability=float(self.read_out.probability(np.array(seen.ai_probability), statistics)),
+            patch_features=np.concatenate([output.encoder.patch_features for output in seen]),
+            ai_probability=float(self.read_out.probability(np.asarray(expit(log_odds)), statistics)),
             handling=Handling(int(self.read_out.handling_probabilities(statistics).argmax())),
         )
 
-    def _decoded(self, files: Iterable[Path]) -> Iterator[DecodedImage]:
-        for file in files:
-            with suppress(RejectedUpload):
-                yield decode(file.read_bytes(), self.limits)
+
+def _up_to(budget: int, parts: Iterable[Patches]) -> Iterator[Patches]:
+    """The first `budget` patches of several crops."""
+    for part in parts:
+        if budget > 0:
+            yield Patches(pixels=part.pixels[:budget], corners=part.corners[:budget])
+        budget -= len(part.pixels)
 
 
 def fit_first(
@@ -184,8 +197,7 @@ def _examined(
             continue
         if photo.held_out:
             after = [examined.detect(photo, _drawn(history, (seed, number, version))) for version in range(HISTORIES)]
-            told = [sample for sample in after if sample and sample.traces.patch_counts[0] >= LEAST_PATCHES]
-            versions = [replace(sample, patch_features=NO_PATCHES) for sample in (found, *told)]
+            versions = [replace(sample, patch_features=NO_PATCHES) for sample in (found, *after) if sample]
             (seen.weighing if photo.weighs else seen.calibration).append(versions)
         else:
             seen.fit.append(found)

@@ -15,16 +15,17 @@ from pipeline.one_class import logit
 from pipeline.read_out import ReadOut
 from pipeline.records import Handling
 from pipeline.retrain.described import HISTORIES, Described, balance
-from pipeline.retrain.handled import Handled, fit_handling, handling_shares
 
 Floats = NDArray[np.float64]
 
-FORMAT = 6
-"""Of `read_out.npz`: since 2 with `handling`, 3 with self-descriptions, 4 at two scales, 5 with periods, 6 with shrunk
-images told apart."""
+FORMAT = 5
+"""Of `read_out.npz`: since 2 with `handling`, 3 with self-descriptions, 4 at two scales, 5 with periods."""
 
 PENALTY = 0.1
 """L2, in variances of a standardised statistic. Chosen on left-out generator families and phones (docs/train.md)."""
+
+HANDLING_STRENGTH = 0.003
+"""Inverse of the L2 penalty of the logistic regression that tells how an image was handled."""
 
 VERSION_WEIGHTS = np.array([1.0] * len(STANDING) + [1 / HISTORIES] * HISTORIES)
 """All random histories together weigh as much as the image as found, or re-encoded (docs/train.md)."""
@@ -59,6 +60,20 @@ def fit_read_out(data: Described, rows: NDArray[np.bool_]) -> ReadOut:
     untold[-1, Handling.AS_MADE] = 1
     bias = slope * ridge.intercept_ + odds.intercept_
     return ReadOut(mean, scale, slope * ridge.coef_, bias, SILENT, untold)
+
+
+def fit_handling(data: Described, rows: NDArray[np.bool_], read_out: ReadOut) -> Floats:
+    """`ReadOut.handling` from the histories that these photographs were given; every kind weighs alike.
+
+    From photographs alone: nobody knows what befell a generated image before it was found.
+    """
+    rows = rows & ~data.is_ai
+    statistics, kinds = data.statistics[rows], data.handling[rows].ravel()
+    standardised = ((statistics - read_out.mean) / read_out.scale).reshape(len(kinds), -1)
+    model = LogisticRegression(C=HANDLING_STRENGTH, max_iter=300, class_weight="balanced").fit(standardised, kinds)
+    fitted = np.zeros((standardised.shape[1] + 1, len(Handling)))
+    fitted[:-1, model.classes_], fitted[-1, model.classes_] = model.coef_.T, model.intercept_
+    return fitted
 
 
 def fit_joint(data: Described, rows: NDArray[np.bool_], read_out: ReadOut) -> Floats:
@@ -106,7 +121,7 @@ def held_out_areas(data: Described, read_out: ReadOut) -> dict[str, dict[str, fl
     }
 
 
-def train_read_out(data: Described, handled: Handled) -> tuple[ReadOut, dict[str, Any]]:
+def train_read_out(data: Described) -> tuple[ReadOut, dict[str, Any]]:
     """The read-out of a release, and the facts for its card.
 
     The weights of both opinions come from what was held out from them and does not calibrate. The statistics are then
@@ -116,7 +131,7 @@ def train_read_out(data: Described, handled: Handled) -> tuple[ReadOut, dict[str
     honest = fit_read_out(data, ~held_out)
     honest = replace(honest, joint=fit_joint(data, weighs, honest))
     final = fit_read_out(data, is_ai | ~held_out)
-    final = replace(final, joint=honest.joint, handling=fit_handling(handled, data, final))
+    final = replace(final, joint=honest.joint, handling=fit_handling(data, ~held_out, final))
     card = {
         "format": FORMAT,
         "crops": {"photographs": int((~is_ai & ~held_out).sum()), "ai": int(is_ai.sum())},
@@ -124,6 +139,20 @@ def train_read_out(data: Described, handled: Handled) -> tuple[ReadOut, dict[str
         "held_out_auroc": held_out_areas(data, honest),
         "penalty": PENALTY,
         "weights": dict(zip(("network", "statistics", "intercept"), honest.joint.tolist(), strict=True)),
-        "called": handling_shares(handled, final),
+        "called": handling_shares(data, final),
     }
     return final, card
+
+
+def handling_shares(data: Described, read_out: ReadOut) -> dict[str, dict[str, float]]:
+    """Of held-out photographs of each `Handling`, the share that is called each."""
+    rows = data.held_out & ~data.is_ai
+    kinds = data.handling[rows].ravel()
+    called = read_out.handling_probabilities(data.statistics[rows]).argmax(-1).ravel()
+    return {
+        kind.name.lower(): {
+            as_.name.lower(): round(float((called[kinds == kind] == as_).mean()), 3) for as_ in Handling
+        }
+        for kind in Handling
+        if (kinds == kind).any()
+    }

@@ -248,7 +248,10 @@ def drawn(data: Described, seed: int) -> Described:
     taken = np.random.default_rng(seed).random(len(data.crops)) < KEPT
     return Described(
         tuple(crop for crop, keep in zip(data.crops, taken, strict=True) if keep),
-        *(getattr(data, name)[taken] for name in ("kept", "statistics", "self_descriptions", "embeddings", "network")),
+        *(
+            getattr(data, name)[taken]
+            for name in ("kept", "statistics", "self_descriptions", "embeddings", "network", "handling")
+        ),
     )
 
 

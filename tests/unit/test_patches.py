@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import patches as cutting
-from pipeline.patches import NotApplicable, cut, cut_together
+from pipeline.patches import NotApplicable, cut
 from pipeline.records import DecodedImage, NotApplicableReason
 from pipeline.windows import windows
 from tests.images import drawing, jpeg, photo
@@ -209,24 +209,3 @@ def test_what_is_no_jpeg_is_saved_as_one_first():
     inner = np.s_[:, 2:-2, 2:-2]  # colour is interpolated over the edges of patches
     np.testing.assert_array_equal(saved.pixels[inner], png.pixels[inner])
     assert not np.array_equal(unsaved.pixels, png.pixels)
-
-
-def test_crops_of_one_photograph_are_cut_together():
-    small, large, black = (
-        noise(128, 128, 1),
-        noise(256, 256, 2),
-        DecodedImage(np.zeros((256, 256, 3), np.uint8), "JPEG"),
-    )
-    found = cut_together([small, black, large], 64)
-    whole, part = cut(large, 64).pixels, cut(small, 64).pixels
-    np.testing.assert_array_equal(found.pixels, np.concatenate([whole, part]))
-    assert found.corners.shape == (20, 2)
-    np.testing.assert_array_equal(cut_together([small, large], 17).pixels, np.concatenate([whole, part[:1]]))
-
-
-@pytest.mark.parametrize(
-    ("images", "reason"), [([], "too_small"), ([DecodedImage(np.zeros((256, 256, 3), np.uint8), "JPEG")], "flat")]
-)
-def test_crops_without_a_patch_are_not_asked_about(images, reason):
-    with pytest.raises(NotApplicable, match=reason):
-        cut_together(images, 64)

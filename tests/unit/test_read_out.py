@@ -40,7 +40,7 @@ def test_handling_is_told_from_the_statistics():
     statistics = np.full((2, DIMENSIONS), 0.5)
     statistics[1, 5] = 2.5  # a standardised 1
     probabilities = make([0, 1, 0]).handling_probabilities(statistics)
-    weights = np.exp([[0, 0.5, 0, 0], [0, 0.5, 1, 0]])
+    weights = np.exp([[0, 0.5, 0], [0, 0.5, 1]])
     np.testing.assert_allclose(probabilities, weights / weights.sum(1, keepdims=True))
 
 

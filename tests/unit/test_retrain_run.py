@@ -127,10 +127,10 @@ def test_photographs_that_were_handled_alike_calibrate_each_other():
     photos = [replace(photo, handling=kinds[number % 21]) for number, photo in enumerate(people(600))]
     report, registry = night(photos, confirmed(60))
     model = registry.models[report.challenger]
-    as_made, handled, soft, shrunk = model.strata
+    as_made, handled, soft = model.strata
     assert registry.versions[report.challenger].card["calibration_photos_by_stratum"]["soft"] == len(soft)
     calibration = report.counts["calibration"]
-    assert len(soft) == len(shrunk) == calibration == len(model.calibration_fused)
+    assert len(soft) == calibration == len(model.calibration_fused)
     assert 0.8 * calibration < len(as_made) + len(handled) < calibration
     assert set(as_made).isdisjoint(handled)
     assert set(as_made) | set(handled) < set(model.calibration_fused)

@@ -6,9 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -18,14 +17,8 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from pipeline.retrain.described import Described, LabelledCrop
-    from pipeline.retrain.handled import Handled
-
-T = TypeVar("T")
 
 CROPS_PER_PHOTOGRAPH = 2
-
-CROPS_TOGETHER = 4
-"""Of a photograph whose handling is to be told: a window of patches, even where each is made half as large."""
 
 
 def train_read_out(
@@ -39,7 +32,7 @@ def train_read_out(
     from pipeline.retrain.read_out import train_read_out as fit
 
     described = described_folders(data, ai, release, cache or release.parent / "cache", seed=seed)
-    read_out, card = fit(described, _handled(data, cache or release.parent / "cache", seed=seed))
+    read_out, card = fit(described)
     (release / "read_out.npz").write_bytes(read_out.to_bytes())
     facts = {"photographs": data.name, "ai": ai.name, "seed": seed, **card}
     (release / "read_out.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -59,25 +52,6 @@ def described_folders(data: Path, ai: Path, release: Path, cache: Path, *, seed:
         detector, model = LocalDetector(release, Settings().detector.trunk), Release.unversioned(release.name)
         describe_crops(crops, random_history, detector, model, seed=seed, track=_tracked).save(file)
     return Described.load(file, crops)
-
-
-def _handled(data: Path, cache: Path, *, seed: int) -> Handled:
-    """Photographs after random histories, described."""
-    from pipeline.encoder.data import TileCache  # torch, only here
-    from pipeline.encoder.history import random_history
-    from pipeline.records import DecodedImage
-    from pipeline.retrain.handled import Photograph, describe_handled
-
-    tiles = TileCache(data, cache)
-    photographs = [
-        Photograph(
-            tuple(DecodedImage(tiles.tile(number), "JPEG") for number in numbers), tiles.tiles[numbers[0]].held_out
-        )
-        for numbers in tiles.apart(CROPS_TOGETHER).values()
-    ]
-    return describe_handled(
-        photographs, random_history, seed=seed, track=partial(_tracked, what="handling photographs")
-    )
 
 
 def _stamp(crops: Sequence[LabelledCrop], release: Path, seed: int) -> str:
@@ -114,5 +88,5 @@ def _crops(folder: Path, cache: Path, *, is_ai: bool) -> Iterator[LabelledCrop]:
         )
 
 
-def _tracked(items: Iterable[T], what: str = "describing crops") -> Iterable[T]:
-    return track(list(items), what, console=Console(stderr=True))
+def _tracked(crops: Iterable[LabelledCrop]) -> Iterable[LabelledCrop]:
+    return track(list(crops), "describing crops", console=Console(stderr=True))

@@ -24,9 +24,8 @@ _NOT_APPLICABLE = {
 
 HANDLING_WORDS = {
     Handling.AS_MADE: "as made, or saved again at most",
-    Handling.HANDLED: "handled: made a little smaller, sharpened, or blurred a little",
+    Handling.HANDLED: "handled: made smaller, sharpened, or blurred a little",
     Handling.SOFT: "soft: enlarged or blurred, so the finest detail is gone, and with it the traces of a camera",
-    Handling.SHRUNK: "made smaller, to three quarters or less",
 }
 
 _SOURCE_TYPES = {
