@@ -33,9 +33,6 @@ from pipeline.statistics import describe
 SIDE = 1024
 """px of the middle that is made smaller, so that the cost does not grow with the image: 64 cells at half the size."""
 
-AGREES = 5
-"""How much larger than at full size a p-value at half of it may be."""
-
 
 NO_HEADER = ExifFacts({}, "pillow")
 """Of pixels without their file: a header has no say in a score, it is only compared with what the pixels say."""
@@ -110,12 +107,11 @@ def half_size(image: DecodedImage) -> DecodedImage:
 
 
 def both(score: Score, half_size_p_value: float) -> Score:
-    """`score` with what the second look found.
+    """`score` with what the second look found: strange is what is strange at both sizes (ADR 18, 20).
 
-    By the usual thresholds (2 % and 10 %), what is `not_camera` must not be `camera` at half the size, so a small
-    p-value counts for a fifth of the second at least. It is a p-value still, for none gets smaller.
+    So a small p-value is the larger of the two. It is a p-value still, for none gets smaller.
     """
     p_value = score.full_size_p_value
     if p_value <= DOUBT:
-        p_value = max(p_value, half_size_p_value / AGREES)
+        p_value = max(p_value, half_size_p_value)
     return replace(score, p_value=p_value, half_size_p_value=half_size_p_value)

@@ -37,7 +37,7 @@ Age = Annotated[timedelta | None, BeforeValidator(lambda said: None if said == "
 """How long something is kept; None, or `never` in the environment: it is never removed."""
 TrunkKind = Literal["auto", "kernel", "eager", "half"]
 
-DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-11"
+DEFAULT_RELEASE = Path(__file__).parent / "weights" / "sdaie-small-12"
 
 
 class PostgresSettings(BaseModel):

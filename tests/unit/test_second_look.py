@@ -144,7 +144,7 @@ def test_a_second_look_never_makes_an_image_stranger(full, half):
 @given(p_values, p_values, maybe)
 def test_no_verdict_flips_at_half_the_size(full, half, quarter):
     """As far as an upload of half the size says at full what this image says at half."""
-    for policy in (SurfacePolicy(), SurfacePolicy(0.01, 0.05), SurfacePolicy(0.02, 0.3)):
+    for policy in (SurfacePolicy(), SurfacePolicy(0.01, 0.05), SurfacePolicy(0.02, 0.3), SurfacePolicy(0.02, 0.02)):
         kinds = {verdict(full, half, policy), verdict(half, quarter, policy)}
         assert kinds != {VerdictKind.CAMERA, VerdictKind.NOT_CAMERA}
 
@@ -153,6 +153,23 @@ def test_no_verdict_flips_at_half_the_size(full, half, quarter):
 def test_a_second_look_makes_no_verdict_surer(full, half, rates):
     policy = SurfacePolicy(*rates)
     assert verdict(full, half, policy) in (verdict(full, None, policy), VerdictKind.UNSURE)
+
+
+@pytest.mark.parametrize(
+    ("full", "half", "expected"),
+    [
+        (0.005, 0.005, VerdictKind.NOT_CAMERA),
+        (0.02, 0.02, VerdictKind.NOT_CAMERA),
+        (0.005, 0.021, VerdictKind.UNSURE),  # strange at one size alone
+        (0.021, 0.005, VerdictKind.UNSURE),
+        (0.5, 0.021, VerdictKind.CAMERA),
+        (0.5, 0.02, VerdictKind.UNSURE),
+        (0.5, None, VerdictKind.CAMERA),
+        (0.02, None, VerdictKind.NOT_CAMERA),
+    ],
+)
+def test_not_camera_is_what_is_strange_at_both_sizes(full, half, expected):
+    assert verdict(full, half, SurfacePolicy()) is expected
 
 
 def test_a_strict_surface_is_not_made_stricter():
