@@ -216,9 +216,11 @@ def test_the_binary_detector_averages_what_it_finds_in_sixteen_patches_each(rele
     with torch.inference_mode():
         halves = [logit(detector(half, [16]).numpy())[0] for half in patches.split(16)]
         at_once = logit(detector(patches, [32]).numpy())[0]
+    of_served = logit(np.array(served.probability([image])))[0]
     assert abs(halves[0] - halves[1]) > 1e-3
-    assert logit(np.array(served.probability([image])))[0] == pytest.approx(np.mean(halves), abs=1e-4)
-    assert abs(at_once - np.mean(halves)) > 3e-4
+    assert of_served == pytest.approx(np.mean(halves), abs=1e-4)
+    # how much attention over both halves differs is up to a network that was hardly trained
+    assert abs(of_served - np.mean(halves)) < abs(of_served - at_once) / 5
 
 
 def test_nothing_is_served_for_an_image_without_patches(release):
