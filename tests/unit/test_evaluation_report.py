@@ -6,12 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pipeline.decode import decode
 from pipeline.evaluation import count_flips, report
+from pipeline.evaluation.conditions import degrade
 from pipeline.evaluation.figures import as_json, measure
 from pipeline.evaluation.flips import change
 from pipeline.evaluation.labels import LabelledImage, list_images
 from pipeline.evaluation.report import head_figures
 from pipeline.evaluation.scoring import HeadScores, Scored, Scoring
+from pipeline.patches import cut
 from pipeline.records import SurfacePolicy, VerdictKind
 from pipeline.settings import LimitSettings
 from tests import images
@@ -178,3 +181,22 @@ def test_the_same_bytes_are_scored_once_and_bad_bytes_never(tmp_path):
             assert rows[0].scores == HeadScores(suspicion=(-2.0, 0.2, 7.0), p_values=(0.75, 0.75, 0.05))
     assert detector.calls == 2
     assert len(done) == 6
+
+
+def test_what_is_looked_at_is_the_image_under_its_condition(tmp_path):
+    seen = []
+
+    class Watching(FakeDetector):
+        def detect(self, patches, model):
+            seen.append(patches.pixels)
+            return super().detect(patches, model)
+
+    content = images.png(images.photo(256, 256))
+    (tmp_path / "a.png").write_bytes(content)
+    scoring = Scoring(
+        Watching(), model=None, scorer=_Scorer(), exif_reader=None, limits=LimitSettings(), policy=SurfacePolicy()
+    )
+    scoring.score(LabelledImage(tmp_path / "a.png", "a.png", "Pen"), ("as_found", "blur"))
+    image = decode(content, LimitSettings())
+    for first_look, condition in zip(seen[::2], ("as_found", "blur"), strict=True):
+        np.testing.assert_array_equal(first_look, cut(degrade(image, condition), 64).pixels)
