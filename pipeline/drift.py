@@ -98,8 +98,8 @@ def measure(
     makes = Counter(sample.make or MISSING for sample in samples)
     kinds = Counter(sample.kind for sample in samples)
     not_camera = kinds[VerdictKind.NOT_CAMERA]
-    # a second look may find as many more of them strange at half their size, and `camera` is withheld from these
-    promised = (policy.not_camera_fpr, policy.unsure_fpr + DOUBT) if photographs_only else (None, None)
+    # `camera` is withheld from what is strange at one size alone, so from as many at full size, and at half of it
+    promised = (policy.not_camera_fpr, max(policy.unsure_fpr, DOUBT) + DOUBT) if photographs_only else (None, None)
     return [
         population_stability("log_likelihood_psi", likelihood, reference.log_likelihood),
         population_stability("ai_probability_psi", probability, reference.ai_probability),

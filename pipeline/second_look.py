@@ -88,7 +88,7 @@ class Looking:
 
 @contextmanager
 def timed(timings: Timings, stage: str) -> Iterator[None]:
-    """Adds the milliseconds of its block, whatever comes of it."""
+    """Notes the milliseconds of its block, whatever comes of it."""
     started = time.perf_counter()
     try:
         yield

@@ -194,3 +194,13 @@ def test_a_promise_for_photographs_binds_only_where_all_uploads_are(photographs_
     measured = measure(window, reference, SurfacePolicy(), photographs_only=photographs_only)
     assert {alert.statistic.name for alert in alerts({"avatars": measured})} == raised
     assert {s.name: s.value for s in measured}["not_camera_share"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("unsure_fpr", "promised"), [(0.10, 0.12), (0.005, 0.04)])
+def test_photographs_that_are_strange_at_one_size_alone_are_allowed_for(unsure_fpr, promised):
+    """`camera` is withheld from all of them, however low the second threshold is."""
+    reference = Reference(np.zeros(500), np.full(500, 0.1), makes={"Apple": 500})
+    window = [ScoredSample("avatars", 0.0, 0.1, "unsure", "JPEG", "Apple")] * 300
+    measured = measure(window, reference, SurfacePolicy(0.004, unsure_fpr), photographs_only=True)
+    [flagged] = [statistic for statistic in measured if statistic.name == "flagged_share"]
+    assert flagged.limit == flagged_share("flagged_share", 300, 300, promised).limit

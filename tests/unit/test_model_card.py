@@ -91,8 +91,9 @@ def figures(release, tmp_path):
         "reencoded": {"real": real, "ai": ai},
         "blur": {"real": real, "ai": blurred},
     }
-    digest = Release.open(release, card=False).digest()
-    found = report(sets, 0.02) | {"promise": 0.02, "weights_sha256": digest, "command": "lenswatch eval --degrade blur"}
+    opened = Release.open(release, card=False)
+    measured = {"promise": 0.02, "model": opened.name, "weights_sha256": opened.digest()}
+    found = report(sets, 0.02) | measured | {"command": "lenswatch eval --degrade blur"}
     file = tmp_path / "figures.json"
     file.write_text(json.dumps(found))
     return file
@@ -224,6 +225,15 @@ def test_figures_of_other_weights_are_refused(release, figures):
     done = run(release, "--eval", figures)
     assert done.exit_code == 2
     assert "other weights" in done.output
+
+
+def test_figures_by_another_name_are_refused(release, figures):
+    """Verdicts are of the code, too: the same weights may have been measured under other rules."""
+    found = json.loads(figures.read_text())
+    figures.write_text(json.dumps(found | {"model": "another"}))
+    done = run(release, "--eval", figures)
+    assert done.exit_code == 2
+    assert "measured on another" in done.output
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,14 @@ def test_what_cannot_be_asked_about_at_half_the_size_has_no_second_look():
     assert (score.p_value, score.full_size_p_value, score.half_size_p_value) == (0.01, 0.01, None)
 
 
+def test_what_is_flat_at_half_the_size_has_no_second_look():
+    """Of a large image its middle, so the first look still has something to go by."""
+    image = jpeg(1600, 1600)
+    image.pixels[256:1344, 256:1344] = 90
+    score = looking(FakeDetector(), FakeScorer(0.01), 64).twice(image, NO_HEADER, {}).score
+    assert (score.p_value, score.half_size_p_value) == (0.01, None)
+
+
 def test_what_cannot_be_asked_about_at_all_is_said_so():
     with pytest.raises(NotApplicable):
         looking(FakeDetector(), FakeScorer(), 64).twice(

@@ -42,6 +42,12 @@ def found(p_value=None, kind=VerdictKind.CAMERA, reason="", predictions=HANDLED,
             "Strange at one size alone: of 1,000 photographs handled like this one, about 300 look at least as strange;"
             " at half the size, about 10 look so.",
         ),
+        (
+            found(0.05, full_size_p_value=0.005, half_size_p_value=0.05),
+            "hardly any of the photographs we know: of 1,000 photographs handled like this one, about 5 look at least"
+            " as strange; at half the size, about 50 look so.",
+        ),
+        (found(0.05, half_size_p_value=0.5), "about 50 look at least as strange."),
         (found(kind=VerdictKind.NOT_APPLICABLE, reason="graphic"), "Text, a screenshot, a chart or a drawing"),
         (found(kind=VerdictKind.REJECTED, reason="object_missing"), "could not be looked at: object missing"),
     ],

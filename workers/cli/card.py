@@ -54,11 +54,15 @@ def write_card(folder: Path, options: CardOptions) -> None:
 
 
 def _read_figures(file: Path, release: Release) -> Figures:
-    """Figures of these very weights; those of others would be a false card."""
+    """Figures of this very release: those of other weights, or by another name, would be a false card."""
     figures: Figures = json.loads(file.read_text())
     if figures.get("weights_sha256") != release.digest():
         raise typer.BadParameter(
             f"{file} was measured on other weights than those of {release.name}: run lenswatch eval"
+        )
+    if figures.get("model") != release.name:
+        raise typer.BadParameter(
+            f"{file} was measured on {figures.get('model')}, not {release.name}: run lenswatch eval"
         )
     return figures
 

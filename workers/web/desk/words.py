@@ -117,10 +117,11 @@ def sentence(found: Findings) -> str:
         return f"The bytes could not be looked at: {found.verdict.reason.replace('_', ' ')}."
     if found.verdict.kind is VerdictKind.NOT_APPLICABLE or found.score is None:
         return _NOT_APPLICABLE.get(found.verdict.reason, "The question does not apply to this image.")
-    share = _share(found.score)
-    if found.verdict.reason == "sizes_disagree" and found.score.half_size_p_value is not None:
-        share += f"; at half the size, {_count(found.score.half_size_p_value)} so"
-    return f"{_likeness(found.verdict, found.score)}: {share}."
+    share, score = _share(found.score), found.score
+    is_changed = score.p_value != score.full_size_p_value or found.verdict.reason == "sizes_disagree"
+    if is_changed and score.half_size_p_value is not None:
+        share += f"; at half the size, {_count(score.half_size_p_value)} so"
+    return f"{_likeness(found.verdict, score)}: {share}."
 
 
 def _likeness(verdict: CurrentVerdict, score: Score) -> str:
