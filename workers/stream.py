@@ -62,7 +62,7 @@ _PASSING_WORDS = re.compile(
     r"\b(OOM|READONLY"  # the same two, out of a script
     r"|MISCONF"  # its disk is full
     r"|NOREPLICAS"
-    r"|NOGROUP)\b"  # a Redis that lost its streams
+    r"|NOGROUP|no such key)\b"  # a Redis that lost its streams; so says XINFO
 )
 
 

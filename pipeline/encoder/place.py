@@ -1,6 +1,7 @@
 """What a training run computes on: one process or several, CPU or GPU, and in which precision."""
 
 import ctypes
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -75,6 +76,7 @@ def workplace() -> Iterator[Workplace]:
         yield Workplace(device, rank, world)
     finally:
         if world > 1:
+            gc.collect()  # DistributedDataParallel holds the group in cycles, and gloo's threads abort at exit
             distributed.destroy_process_group()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -217,6 +218,17 @@ def test_a_redis_that_forgot_its_groups_gets_them_again(client, stores, sent, se
         stop.set()
         thread.join(10)
     assert {upload.event.key for upload in sent} == {"before.jpg", "after.jpg"}  # a task may be sent twice, never lost
+
+
+def test_a_redis_that_forgets_its_streams_in_between_is_waited_for(client, stores, sent, settings):
+    """Between the commands of one step, which each say it in words of their own."""
+    consumer = Consumer(client, stores, sent.append, settings, name="one")
+    [stream, *_] = consumer._streams
+    for command in (consumer._read, consumer._reclaim, partial(consumer._forget_silent_consumers, stream)):
+        consumer.create_groups()
+        client.flushall()
+        with pytest.raises(StreamUnavailable):
+            command()
 
 
 def wait_until(condition, seconds=10):
