@@ -1,4 +1,4 @@
-"""DecodedImage -> what there is to see of it, at its size and at half of it (ADR 18).
+"""DecodedImage -> what there is to see of it, at its size and at half of it (ADR 18, 20).
 
 Making an image smaller does not change who formed it. So what is said of it must hold for it at half its size, too:
 where the two looks contradict each other, nobody can say.
@@ -32,7 +32,6 @@ from pipeline.statistics import describe
 
 SIDE = 1024
 """px of the middle that is made smaller, so that the cost does not grow with the image: 64 cells at half the size."""
-
 
 NO_HEADER = ExifFacts({}, "pillow")
 """Of pixels without their file: a header has no say in a score, it is only compared with what the pixels say."""
